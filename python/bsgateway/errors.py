@@ -1,0 +1,39 @@
+"""The exceptions of BSGateway.
+
+::
+
+    GatewayError
+    ├── ConfigError       gateway.yaml cannot be used; `problems` lists every mistake
+    ├── AnalysisError     a request body could not be analysed
+    ├── StoreError        PostgreSQL could not be reached, started or migrated
+    └── LocalServerError  a local model or stand-in process did not start
+
+None of them ever reaches a client of the proxy: the hook fails open.  They are for the operator (CLI, start-up)
+and for users of the Python API.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Base of everything BSGateway raises on purpose. The message says what, where, and what to do."""
+
+
+class ConfigError(GatewayError):
+    """gateway.yaml cannot be used. `problems` holds every mistake as a readable line, in file order."""
+
+    def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+class AnalysisError(GatewayError):
+    """A request body could not be analysed; the request itself still goes on."""
+
+
+class StoreError(GatewayError):
+    """PostgreSQL could not be reached, started or migrated."""
+
+
+class LocalServerError(GatewayError):
+    """A child process that serves a local model or the stand-in upstream did not start."""
