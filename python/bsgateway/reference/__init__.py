@@ -1,0 +1,30 @@
+"""Readable pure-Python twin of the Rust core `bsgateway._core`.
+
+It has the same names, arguments and results as the compiled module, bit for bit: the parity tests hold the two against
+each other on generated input.  It is the specification (read it to learn what the core does), the oracle of the tests,
+and what runs when the compiled module is missing or `BSGATEWAY_PURE=1` is set.  One module here per file in `rust/`.
+
+Arithmetic that must agree to the last bit uses IEEE doubles and the order written here; characters are classed by the
+explicit ranges of `chars.py`, never by the Unicode tables of an interpreter or compiler, which differ by version.
+"""
+
+from .analyzer import Analysis, Analyzer, Contribution
+from .features import FEATURE_NAMES, FEATURE_VERSION
+from .glob import GlobSet
+from .score import SIGNALS, default_complex_keywords, default_simple_keywords, score_table
+from .tokens import count_tokens, estimate_tokens
+
+__all__ = [
+    "FEATURE_NAMES",
+    "FEATURE_VERSION",
+    "SIGNALS",
+    "Analysis",
+    "Analyzer",
+    "Contribution",
+    "GlobSet",
+    "count_tokens",
+    "default_complex_keywords",
+    "default_simple_keywords",
+    "estimate_tokens",
+    "score_table",
+]

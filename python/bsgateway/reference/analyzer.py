@@ -1,0 +1,133 @@
+"""`Analyzer.analyze`: one request body in, one frozen `Analysis` out. The only call on the request path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import extract as _extract
+from .features import count_all, keyword_counts, vector
+from .lexicon import Lexicon
+from .score import SIGNALS, highest_floor, signal_values
+from .structure import measure
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """A signal's share of the score. `points` of all contributions add up to the raw score.
+
+    `value` is the signal itself (0-100), `weight` its share of all weights (0-1). A floor that lifted the score stands
+    last as signal `floor:<name>`, value the floor, weight 0.
+    """
+
+    signal: str
+    value: float
+    weight: float
+    points: float
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What one request is. `score` is `raw_score` rounded half up; tokens are o200k_base.
+
+    `ask` and `system` are the first `capture_chars` characters of those texts, or empty when capture is off.
+    """
+
+    format: str
+    score: int
+    raw_score: float
+    contributions: tuple[Contribution, ...]
+    features: tuple[float, ...]
+    needs: tuple[str, ...]
+    ask_tokens: int
+    system_tokens: int
+    context_tokens: int
+    tool_tokens: int
+    tokens_exact: bool
+    max_output_tokens: int | None
+    ask: str
+    system: str
+
+
+class Analyzer:
+    """Prepared from the config once, then safe to share by all threads.
+
+    `weights`: one finite number >= 0 per name in `SIGNALS`, not all 0. `token_thresholds`: five ascending positive
+    token counts where `token_count` reaches 20 to 100. `exact_token_bytes`: bytes of text per request that are counted
+    exactly. `capture_chars`: how much of ask and system prompt to hand back, 0 for none. Raises ValueError naming what
+    is wrong.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, float],
+        token_thresholds: Sequence[int],
+        complex_keywords: Sequence[str],
+        simple_keywords: Sequence[str],
+        exact_token_bytes: int,
+        capture_chars: int,
+    ) -> None:
+        if set(weights) != set(SIGNALS):
+            raise ValueError(f"weights must name exactly: {', '.join(SIGNALS)}")
+        values = [float(weights[name]) for name in SIGNALS]
+        total = 0.0
+        for weight in values:  # not sum(): newer Pythons compensate its rounding, Rust does not
+            total += weight
+        if not all(weight >= 0.0 for weight in values) or not 0.0 < total < math.inf:
+            raise ValueError("weights must be finite, not negative and not all zero")
+        marks = tuple(token_thresholds)
+        if len(marks) != 5 or not 0 < marks[0] < marks[1] < marks[2] < marks[3] < marks[4]:
+            raise ValueError("token_thresholds must be five ascending positive token counts")
+        if exact_token_bytes < 0 or capture_chars < 0:
+            raise ValueError("exact_token_bytes and capture_chars must not be negative")
+        self._weights = tuple(weight / total for weight in values)
+        self._marks = marks
+        self._complex = Lexicon(complex_keywords)
+        self._simple = Lexicon(simple_keywords)
+        self._budget = exact_token_bytes
+        self._capture = capture_chars
+
+    def analyze(self, body: Any, format: str) -> Analysis:
+        """Analyse `body`, the JSON object of a request in one of `extract.FORMATS`. Wrong types inside it are ignored.
+
+        Raises ValueError only for an unknown `format`.
+        """
+        found = _extract.extract(body, format)
+        ask = _extract.newest_ask(found.parts)
+        shape = measure(ask.text)
+        tokens = count_all(found, ask, self._budget)
+        features = vector(found, ask, shape, tokens, keyword_counts(shape.prose, self._complex, self._simple))
+        raw, contributions = self._score(features)
+        system = "\n".join(part.text for part in found.parts if part.role == "system") if self._capture else ""
+        return Analysis(
+            format=format,
+            score=math.floor(raw + 0.5),
+            raw_score=raw,
+            contributions=contributions,
+            features=tuple(features.values()),
+            needs=_extract.needs(body, found),
+            ask_tokens=tokens.ask,
+            system_tokens=tokens.system,
+            context_tokens=tokens.context,
+            tool_tokens=tokens.tools,
+            tokens_exact=tokens.exact,
+            max_output_tokens=_extract.max_output_tokens(body),
+            ask=ask.text[: self._capture],
+            system=system[: self._capture],
+        )
+
+    def _score(self, features: Mapping[str, float]) -> tuple[float, tuple[Contribution, ...]]:
+        """Weighted sum of the signals, lifted to the highest floor; at most 100."""
+        score = 0.0
+        shares = []
+        for name, value, weight in zip(SIGNALS, signal_values(features, self._marks), self._weights, strict=True):
+            shares.append(Contribution(name, value, weight, weight * value))
+            score += weight * value
+        score = min(score, 100.0)  # rounding of the shares may overshoot by the last bit
+        floor, height = highest_floor(features)
+        if height > score:
+            shares.append(Contribution(f"floor:{floor}", height, 0.0, height - score))
+            score = height
+        return score, tuple(shares)
