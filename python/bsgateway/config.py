@@ -1,0 +1,195 @@
+"""`gateway.yaml` -> frozen structs.
+
+One file: LiteLLM's own sections (`model_list`, `litellm_settings`, `router_settings`, `general_settings`,
+`environment_variables`) stay LiteLLM's and pass through untouched; `routing` is ours and is what this module describes.
+The descriptions here are the source of the JSON Schema for editors and of the reference page. Mistakes are found, all
+at once and with their lines, by `check.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from .core import core
+
+AUTO_ROUTE = "auto_route"
+"""The alias target that means: route by score."""
+ENV_PREFIX = "os.environ/"
+
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Score = Annotated[int, Meta(ge=0, le=100)]
+Bias = Annotated[int, Meta(ge=-100, le=100)]
+Keyword = Annotated[str, Meta(min_length=1, max_length=129)]
+
+
+class Tier(Struct, frozen=True, forbid_unknown_fields=True):
+    """A band of scores and the models that serve it."""
+
+    score_range: Annotated[
+        tuple[Score, Score],
+        Meta(description="First and last score of the tier, inclusive. All tiers together cover 0-100 exactly once."),
+    ]
+    model: Annotated[Name | None, Meta(description="The model_list name that serves the tier.")] = None
+    models: Annotated[
+        tuple[Name, ...] | None,
+        Meta(description="Several names instead of one: the cheapest that fits is taken, ties go to the first."),
+    ] = None
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The model_list names of this tier, in the operator's order."""
+        return self.models or ((self.model,) if self.model else ())
+
+
+class AutoAlias(Struct, frozen=True, forbid_unknown_fields=True):
+    """An alias that routes by score, leaning cheap or dear."""
+
+    route: Annotated[Literal["auto_route"], Meta(description="Always auto_route.")]
+    bias: Annotated[Bias, Meta(description="Added to the score: negative leans to cheaper tiers.")] = 0
+
+
+class Weights(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much each signal counts. Only the proportions matter."""
+
+    token_count: Annotated[float, Meta(description="Length of the user's newest ask.")] = 0.20
+    system_prompt: Annotated[float, Meta(description="Length of the system prompt.")] = 0.05
+    keyword_patterns: Annotated[float, Meta(description="Keywords, lists and questions of the ask.")] = 0.40
+    conversation_length: Annotated[float, Meta(description="Number of real asks so far.")] = 0.10
+    code_complexity: Annotated[float, Meta(description="Code and stack traces in the ask.")] = 0.15
+    tool_usage: Annotated[float, Meta(description="Tools declared, and steps taken since the ask.")] = 0.10
+
+
+class Static(Struct, frozen=True, forbid_unknown_fields=True):
+    """The static score."""
+
+    weights: Annotated[Weights, Meta(description="Weight of each signal.")] = Weights()
+    token_thresholds: Annotated[
+        tuple[int, int, int, int, int],
+        Meta(description="Tokens of the ask where the token_count signal reaches 20, 40, 60, 80 and 100."),
+    ] = (20, 100, 400, 1500, 6000)
+    complex_keywords: Annotated[
+        tuple[Keyword, ...] | None,
+        Meta(description="Words that speak for a hard request; replaces the built-in list. `word*` matches a prefix."),
+    ] = None
+    simple_keywords: Annotated[
+        tuple[Keyword, ...] | None,
+        Meta(description="Words that speak for an easy request; replaces the built-in list."),
+    ] = None
+    exact_token_bytes: Annotated[
+        int,
+        Meta(ge=0, description="Bytes of text per request whose tokens are counted exactly; the rest is estimated."),
+    ] = 16_384
+
+
+class Classifier(Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes the score."""
+
+    strategy: Annotated[Literal["static"], Meta(description="static: weighted signals.")] = "static"
+    static: Annotated[Static, Meta(description="Settings of the static strategy.")] = Static()
+
+
+class Collector(Struct, frozen=True, forbid_unknown_fields=True):
+    """The log of decisions and outcomes in PostgreSQL."""
+
+    enabled: Annotated[bool, Meta(description="false: nothing is logged and no database is needed.")] = True
+    database_url: Annotated[
+        str | None,
+        Meta(description="postgresql://user:password@host:port/database. Unset: `serve` starts an embedded one."),
+    ] = "os.environ/COLLECTOR_DATABASE_URL"
+    text: Annotated[
+        Literal["full", "none"],
+        Meta(description="full: keep ask and system prompt in routing_texts. none: keep no words of any request."),
+    ] = "none"
+    text_chars: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="With `text: full`, characters kept of ask and of system prompt.")
+    ] = 32_768
+    queue_rows: Annotated[
+        int,
+        Meta(ge=1, le=10_000_000, description="Rows that wait in memory at most; over it rows are dropped, counted."),
+    ] = 100_000
+    batch_rows: Annotated[int, Meta(ge=1, le=50_000, description="Rows per COPY at most.")] = 1_000
+    flush_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="Age at which a batch is written even if it is not full.")
+    ] = 0.5
+
+
+class Routing(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything BSGateway decides by."""
+
+    tiers: Annotated[dict[Name, Tier], Meta(min_length=1, description="Tiers by name, cheapest first.")]
+    fallback_tier: Annotated[Name, Meta(description="The tier used when something inside the gateway fails.")]
+    aliases: Annotated[
+        dict[Name, AutoAlias | Name],
+        Meta(description="Name -> model_list name, another alias, auto_route, or {route: auto_route, bias: N}."),
+    ] = field(default_factory=dict)
+    auto_route_patterns: Annotated[
+        tuple[Name, ...],
+        Meta(description="fnmatch patterns (`*`, `?`, `[seq]`, `[!seq]`, case-sensitive): a match is routed by score."),
+    ] = ()
+    unknown_models: Annotated[
+        Literal["auto", "leave"],
+        Meta(description="A name that nothing knows: `auto` routes it by score, `leave` passes it on to LiteLLM."),
+    ] = "auto"
+    classifier: Annotated[Classifier, Meta(description="What makes the score.")] = Classifier()
+    collector: Annotated[Collector, Meta(description="The log in PostgreSQL.")] = Collector()
+
+
+class GatewayFile(Struct, frozen=True):
+    """gateway.yaml: LiteLLM's configuration plus a `routing` section."""
+
+    model_list: Annotated[list[dict[str, Any]], Meta(min_length=1, description="LiteLLM's deployments.")]
+    routing: Annotated[Routing, Meta(description="BSGateway's section.")]
+    litellm_settings: Annotated[dict[str, Any] | None, Meta(description="LiteLLM's own.")] = None
+    router_settings: Annotated[dict[str, Any] | None, Meta(description="LiteLLM's own.")] = None
+    general_settings: Annotated[dict[str, Any] | None, Meta(description="LiteLLM's own.")] = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked gateway.yaml. `host` is the whole file as read, LiteLLM's sections and all; nobody changes it."""
+
+    path: Path
+    routing: Routing
+    host: dict[str, Any]
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of model_list, in order, each once."""
+        return tuple(dict.fromkeys(entry["model_name"] for entry in self.host["model_list"]))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of gateway.yaml, as committed in `gateway.schema.json`."""
+    schema = msgspec.json.schema(GatewayFile)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "gateway.yaml", **schema}
+
+
+def resolve_env(value: str | None) -> str | None:
+    """`os.environ/NAME` -> that variable, or None when it is unset or empty; anything else is itself."""
+    if value is not None and value.startswith(ENV_PREFIX):
+        return os.environ.get(value.removeprefix(ENV_PREFIX)) or None
+    return value or None
+
+
+def make_analyzer(routing: Routing) -> core.Analyzer:
+    """The core's analyzer for this config. Raises ValueError naming what is wrong."""
+    static, collector = routing.classifier.static, routing.collector
+    return core.Analyzer(
+        weights=msgspec.structs.asdict(static.weights),
+        token_thresholds=static.token_thresholds,
+        complex_keywords=_or(static.complex_keywords, core.default_complex_keywords()),
+        simple_keywords=_or(static.simple_keywords, core.default_simple_keywords()),
+        exact_token_bytes=static.exact_token_bytes,
+        capture_chars=collector.text_chars if collector.enabled and collector.text == "full" else 0,
+    )
+
+
+def _or(given: tuple[str, ...] | None, default: tuple[str, ...]) -> tuple[str, ...]:
+    # An empty list is a choice: no keywords at all.
+    return default if given is None else given

@@ -1,0 +1,165 @@
+"""`Decision`: the one record of a routed request, and `Outcome`: what the provider then did.
+
+A decision is the log row, the source of the response headers, the output of `explain` and the row of the dashboard;
+there is no second shape of it. Field names are the column names of `routing_logs` and `routing_outcomes`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import fastuuid
+import msgspec
+
+
+class Method(str, Enum):
+    """How the requested name was resolved."""
+
+    PASSTHROUGH = "passthrough"  # the name is served as asked
+    ALIAS = "alias"  # the name stands for one other model
+    PATTERN = "pattern"  # a pattern caught the name: routed by score
+    AUTO = "auto"  # the client asked for routing by score, or nothing knew the name
+
+
+class Reason(str, Enum):
+    """Why this model: the one rule that settled it. A closed list, visible in header, log and `explain`."""
+
+    MODEL_LIST = "model_list"  # passthrough: the name stands in model_list
+    WILDCARD = "model_list_wildcard"  # passthrough: a wildcard name of model_list covers it
+    HOST_MODEL = "host_model"  # passthrough: LiteLLM knows the name from elsewhere (its database, its own aliases)
+    UNKNOWN_LEFT = "unknown_model_left"  # passthrough: nothing knows the name, and unknown_models is `leave`
+    ALIAS_MODEL = "alias"  # an alias named the model
+    SCORE = "score"  # the score's tier, asked for by an alias to auto_route
+    PATTERN_SCORE = "pattern_score"  # the score's tier, after a pattern caught the name
+    UNKNOWN_SCORE = "unknown_model_score"  # the score's tier, as nothing knows the name
+    CHEAPEST = "cheapest_in_tier"  # as `score`, and another model of the tier was dearer
+    CONTEXT_WINDOW = "context_window"  # the score's tier cannot hold the request: the next one that can
+    FAILED_OPEN = "failed_open"  # something inside the gateway failed: fallback_tier
+
+
+class Strategy(str, Enum):
+    """What made the score."""
+
+    STATIC = "static"
+
+
+class Contribution(msgspec.Struct, frozen=True):
+    """A signal's share of the score: `value` 0-100, `weight` 0-1, `points` that add up to the raw score."""
+
+    signal: str
+    value: float
+    weight: float
+    points: float
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asked, as LiteLLM authenticated it. `key_hash` is LiteLLM's hash of the key; the key itself is nowhere."""
+
+    call_id: str | None = None
+    session_id: str | None = None
+    key_hash: str | None = None
+    key_alias: str | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    end_user: str | None = None
+    user_agent: str | None = None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision. Score fields are None unless the request was routed by score.
+
+    `complexity_score` is 0-100 after `bias`; `raw_score` is the classifier's own, before bias and rounding.
+    `confidence` is 0-1 (for the static strategy: distance to the nearest tier boundary, not a calibrated probability).
+    Tokens are o200k_base; `tokens_exact` is False where a text was estimated. `decision_us` is the time all of it took
+    inside the gateway, in microseconds.
+    """
+
+    decision_id: UUID
+    created_at: datetime
+    call_type: str
+    method: Method
+    reason: Reason
+    original_model: str
+    resolved_model: str
+    tier: str | None = None
+    complexity_score: int | None = None
+    strategy: Strategy | None = None
+    confidence: float | None = None
+    raw_score: float | None = None
+    bias: int = 0
+    contributions: tuple[Contribution, ...] = ()
+    needs: tuple[str, ...] = ()
+    features: tuple[float, ...] | None = None
+    feature_version: int | None = None
+    ask_tokens: int | None = None
+    system_tokens: int | None = None
+    context_tokens: int | None = None
+    tool_tokens: int | None = None
+    tokens_exact: bool | None = None
+    max_output_tokens: int | None = None
+    stream: bool = False
+    caller: Caller = Caller()
+    decision_us: float = 0.0
+
+
+class Texts(msgspec.Struct, frozen=True, kw_only=True):
+    """The words of a request, kept only when `collector.text` says so: a row of `routing_texts`."""
+
+    decision_id: UUID
+    created_at: datetime
+    ask: str
+    system: str
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What the provider did. `status` is success or failure; a later success replaces a failure of the same decision,
+    as LiteLLM reports a failed attempt before the fallback that then succeeds. Costs in US dollars, None when unpriced.
+
+    `baseline_model` is the top tier's model and `baseline_cost` what the same tokens would have cost there.
+    """
+
+    decision_id: UUID
+    completed_at: datetime
+    status: str
+    call_id: str | None = None
+    served_group: str | None = None
+    served_model: str | None = None
+    provider: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cost: float | None = None
+    baseline_model: str | None = None
+    baseline_cost: float | None = None
+    latency_ms: float | None = None
+    first_token_ms: float | None = None
+    error_class: str | None = None
+    error_status: int | None = None
+
+
+def new_id() -> UUID:
+    """A UUIDv7: its time order is the log's order, and replaying a row after a fault finds the row it already wrote."""
+    return UUID(str(fastuuid.uuid7()))
+
+
+def now() -> datetime:
+    """The present moment, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def stamp(decision: Decision) -> dict[str, Any]:
+    """The part of a decision that goes into LiteLLM's own metadata as `routing_decision`."""
+    return {
+        "decision_id": str(decision.decision_id),
+        "method": decision.method.value,
+        "original_model": decision.original_model,
+        "resolved_model": decision.resolved_model,
+        "complexity_score": decision.complexity_score,
+        "tier": decision.tier,
+        "strategy": decision.strategy.value if decision.strategy else None,
+        "reason": decision.reason.value,
+    }

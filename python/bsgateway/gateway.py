@@ -1,0 +1,158 @@
+"""`Gateway`: one checked config, ready to decide. The whole flow from body to `Decision`, without a server.
+
+body -> names -> core.analyze -> classifier -> policy -> Decision
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .check import load_config
+from .classifiers import Classification
+from .classifiers.static import StaticClassifier
+from .config import Config, make_analyzer
+from .core import core
+from .decision import Caller, Decision, Method, Reason, Texts, new_id, now
+from .names import Names, Route
+from .policy import Choice, Policy
+from .pricing import Price, prices
+
+log = logging.getLogger(__name__)
+
+FORMATS = {
+    "acompletion": "chat",
+    "completion": "chat",
+    "anthropic_messages": "messages",
+    "aresponses": "responses",
+    "responses": "responses",
+    "atext_completion": "completions",
+    "text_completion": "completions",
+    "agenerate_content": "generate_content",
+    "generate_content": "generate_content",
+    "agenerate_content_stream": "generate_content",
+    "generate_content_stream": "generate_content",
+}
+"""LiteLLM's call types that are routed, and the body format each carries."""
+
+MAX_NAME = 256
+"""Characters of a requested name that are kept in the log."""
+
+
+def load(path: str | Path) -> Gateway:
+    """Read and check a gateway.yaml. Raises ConfigError whose `problems` are all its mistakes."""
+    return Gateway(load_config(path))
+
+
+def _unknown_to_host(_: str) -> bool:
+    return False
+
+
+class Gateway:
+    """A config, prepared once. Safe to share by all threads; `failed_open` counts decisions that had to be saved."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.prices: dict[str, Price] = prices(config.host["model_list"])
+        self.policy = Policy(config.routing, self.prices)
+        self.failed_open = 0
+        self._names = Names(config)
+        self._analyzer = make_analyzer(config.routing)
+        self._classifier = StaticClassifier()
+        self._keeps_text = config.routing.collector.enabled and config.routing.collector.text == "full"
+
+    def decide(self, body: dict[str, Any], call_type: str = "acompletion") -> Decision:
+        """What the gateway would do with `body`, the JSON object of a request, arriving as LiteLLM's `call_type`.
+
+        Raises ValueError for a call type that is not routed (see `FORMATS`) and for a body without a model name.
+        """
+        decision, _ = self.route(body, call_type, Caller(), _unknown_to_host)
+        return decision
+
+    def route(
+        self, body: dict[str, Any], call_type: str, caller: Caller, host_knows: Callable[[str], bool]
+    ) -> tuple[Decision, Texts | None]:
+        """As `decide`, for the hook: with who asks, and with the words to keep if the config says so."""
+        began = time.perf_counter_ns()
+        if call_type not in FORMATS:
+            raise ValueError(f"call type {call_type!r} is not routed; known: {', '.join(FORMATS)}")
+        name = body.get("model")
+        if not isinstance(name, str) or not name:
+            raise ValueError("the body has no `model`")
+        route = self._names.resolve(name, host_knows)
+        base = Decision(
+            decision_id=new_id(),
+            created_at=now(),
+            call_type=call_type,
+            method=route.method,
+            reason=route.reason,
+            original_model=name[:MAX_NAME],
+            resolved_model=route.target or "",
+            bias=route.bias,
+            stream=body.get("stream") is True or call_type.endswith("_stream"),
+            caller=caller,
+        )
+        texts = None
+        if route.target is None:
+            base, texts = self._by_score(base, route, body)
+        return msgspec.structs.replace(base, decision_us=(time.perf_counter_ns() - began) / 1000), texts
+
+    def _by_score(self, base: Decision, route: Route, body: dict[str, Any]) -> tuple[Decision, Texts | None]:
+        try:
+            analysis = self._analyzer.analyze(body, FORMATS[base.call_type])
+            scored = self._classifier.classify(analysis)
+            choice = self.policy.choose(
+                scored.raw_score, route.bias, analysis.context_tokens, analysis.max_output_tokens
+            )
+        except Exception as error:
+            # Whatever went wrong is ours, and the client's request must not pay for it. The message may quote the
+            # body, so only its kind is logged.
+            self.failed_open += 1
+            log.error("decision %s failed open: %s", base.decision_id, type(error).__name__)
+            tier, model = self.policy.fallback
+            return msgspec.structs.replace(base, resolved_model=model, tier=tier, reason=Reason.FAILED_OPEN), None
+        decision = _scored(base, analysis, scored, choice)
+        if not self._keeps_text:
+            return decision, None
+        return decision, Texts(
+            decision_id=base.decision_id, created_at=base.created_at, ask=analysis.ask, system=analysis.system
+        )
+
+
+def _scored(base: Decision, analysis: core.Analysis, scored: Classification, choice: Choice) -> Decision:
+    return msgspec.structs.replace(
+        base,
+        resolved_model=choice.model,
+        tier=choice.tier,
+        complexity_score=choice.score,
+        confidence=choice.confidence,
+        # A pattern or an unknown name says more about why this request was routed than the rule that picked the model,
+        # unless that rule overruled the score.
+        reason=_reason(base.reason, choice.reason),
+        strategy=scored.strategy,
+        raw_score=scored.raw_score,
+        contributions=scored.contributions,
+        needs=analysis.needs,
+        features=analysis.features,
+        feature_version=core.FEATURE_VERSION,
+        ask_tokens=analysis.ask_tokens,
+        system_tokens=analysis.system_tokens,
+        context_tokens=analysis.context_tokens,
+        tool_tokens=analysis.tool_tokens,
+        tokens_exact=analysis.tokens_exact,
+        max_output_tokens=analysis.max_output_tokens,
+    )
+
+
+def _reason(named: Reason, chosen: Reason | None) -> Reason:
+    if chosen is Reason.CONTEXT_WINDOW or (chosen is not None and named is Reason.SCORE):
+        return chosen
+    return named
+
+
+__all__ = ["FORMATS", "Gateway", "Method", "load"]
