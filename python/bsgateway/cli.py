@@ -1,0 +1,238 @@
+"""The command `bsgateway`. Exit codes: 0 done, 1 the answer is no (mistakes found, a check failed), 2 wrong usage."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from .errors import GatewayError
+
+DEFAULT_CONFIG = "gateway.yaml"
+DEFAULT_STATE = ".bsgateway"
+TAIL_SECONDS = 1.0
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """Turns an expected error into one line on stderr and exit code 1: a traceback is for bugs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GatewayError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Send each LLM request to the cheapest model that can do the job."""
+    from dotenv import load_dotenv
+
+    load_dotenv(Path.cwd() / ".env")  # what the environment already says wins
+
+
+def _config_option(command: Command) -> Command:
+    return click.option(
+        "-c",
+        "--config",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_CONFIG,
+        show_default=True,
+        envvar="BSGATEWAY_CONFIG",
+        help="The gateway.yaml.",
+    )(command)
+
+
+def _state_option(command: Command) -> Command:
+    return click.option(
+        "--state",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DEFAULT_STATE,
+        show_default=True,
+        envvar="BSGATEWAY_STATE",
+        help="Directory for the embedded database, logs and the master key.",
+    )(command)
+
+
+def _json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="For machines: JSON instead of a table.")(command)
+
+
+@main.command()
+@_config_option
+@_state_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=4000, show_default=True, help="Port to listen on.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
+@click.option("--strict", is_flag=True, help="Refuse to start when a key or a local model is missing.")
+def serve(config: Path, state: Path, host: str, port: int, workers: int, strict: bool) -> None:
+    """Run the proxy: database, local model and stand-ins included, as far as they are needed."""
+    from .server import Options, serve
+
+    click.echo("starting: the first answer takes about 15 seconds", err=True)
+    serve(Options(config, state, host, port, workers, strict), _say)
+
+
+def _say(line: str) -> None:
+    click.echo(line)
+    sys.stdout.flush()
+
+
+@main.command()
+@_config_option
+@_state_option
+@click.option("--port", type=click.IntRange(1, 65535), help="Port for the time of the demo.  [default: a free one]")
+@_json_option
+def demo(config: Path, state: Path, port: int | None, as_json: bool) -> None:
+    """Start the gateway, send it 20 varied requests, show what became of them and what was saved, stop it."""
+    from .demo import run
+
+    if not run(config, state, port, as_json):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_CONFIG)
+@click.option("--print", "show", is_flag=True, help="Show the complete configuration that LiteLLM gets.")
+@click.option("--schema", is_flag=True, help="Show the JSON Schema of gateway.yaml, for editors, and stop.")
+@_json_option
+def check(file: Path, show: bool, schema: bool, as_json: bool) -> None:
+    """Report every mistake in a gateway.yaml, with path, line and a hint. Exit code 1 if there is one."""
+    from .check import check_file
+    from .config import json_schema
+
+    if schema:
+        click.echo(json.dumps(json_schema(), indent=2))
+        return
+    config, problems = check_file(file)
+    if as_json:
+        click.echo(msgspec.json.encode({"file": str(file), "problems": problems}).decode())
+    else:
+        for problem in problems:
+            click.echo(problem.render(str(file)))
+    if config is None:
+        if not as_json:
+            click.echo(f"{len(problems)} mistake(s)", err=True)
+        sys.exit(1)
+    if show:
+        import yaml
+
+        from .effective import effective_config
+
+        click.echo(yaml.safe_dump(effective_config(config), sort_keys=False, allow_unicode=True), nl=False)
+    elif not as_json:
+        click.echo(f"{file}: no mistakes: {len(config.model_names)} models, {len(config.routing.tiers)} tiers")
+
+
+@main.command()
+@click.argument("source")
+@_config_option
+@click.option("--model", default="auto", show_default=True, help="The name the client asks for, if the body has none.")
+@click.option("--call-type", help="LiteLLM's call type, such as acompletion.  [default: guessed from the body]")
+@_json_option
+def explain(source: str, config: Path, model: str, call_type: str | None, as_json: bool) -> None:
+    """Show the decision for SOURCE and what each signal adds to it. SOURCE: a text, a request body file, or - ."""
+    from .explain import print_decision, read_request
+    from .gateway import load
+
+    body, guessed = read_request(source, model)
+    try:
+        decision = load(config).decide(body, call_type or guessed)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        click.echo(msgspec.json.encode(decision).decode())
+    else:
+        print_decision(decision)
+
+
+@main.command()
+@_config_option
+@_state_option
+@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Rows to show.")
+@click.option("--tail", is_flag=True, help="Go on showing new decisions as they arrive.")
+@_json_option
+def logs(config: Path, state: Path, limit: int, tail: bool, as_json: bool) -> None:
+    """Show the newest decisions and what came of them."""
+    from .logs import show
+
+    with _database(config, state) as url, contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(show(url, limit, tail, as_json))
+
+
+@main.command()
+@_config_option
+@_state_option
+@click.option("--dry-run", is_flag=True, help="Show what would be applied, change nothing.")
+def migrate(config: Path, state: Path, dry_run: bool) -> None:
+    """Bring the database to this version's schema. `serve` does so by itself."""
+    from .store import Store
+
+    async def run(url: str) -> None:
+        async with await Store.connect(url) as store:
+            migrations = await (store.pending() if dry_run else store.migrate())
+        word = "pending" if dry_run else "applied"
+        for migration in migrations:
+            click.echo(f"{word}: {migration.name}")
+        click.echo(f"{len(migrations)} {word}" if migrations else "up to date")
+
+    with _database(config, state) as url:
+        asyncio.run(run(url))
+
+
+@main.command()
+@_config_option
+@_state_option
+@click.option("--port", type=click.IntRange(1, 65535), default=4000, show_default=True, help="Port `serve` would use.")
+@_json_option
+def doctor(config: Path, state: Path, port: int, as_json: bool) -> None:
+    """Check versions, configuration, keys, port, database, Ollama and the core. Exit code 1 if something is broken."""
+    from .doctor import examine, print_findings
+
+    findings = examine(config, state, port)
+    if as_json:
+        click.echo(msgspec.json.encode(findings).decode())
+    else:
+        print_findings(findings)
+    if any(finding.status == "broken" for finding in findings):
+        sys.exit(1)
+
+
+@main.command()
+def version() -> None:
+    """Show the versions of BSGateway, its core and LiteLLM."""
+    from importlib.metadata import version as installed
+
+    from ._version import __version__
+    from .core import NATIVE
+
+    click.echo(
+        f"bsgateway {__version__} ({'native' if NATIVE else 'pure Python'} core), litellm {installed('litellm')}"
+    )
+
+
+@contextlib.contextmanager
+def _database(config: Path, state: Path) -> Iterator[str]:
+    """The database of the log: the operator's own, that of a running gateway, or the embedded one for this command."""
+    from .check import load_config
+    from .config import resolve_env
+    from .embedded import EmbeddedPostgres, running_dsn
+
+    url = resolve_env(load_config(config).routing.collector.database_url) or running_dsn(state)
+    if url is not None:
+        yield url
+    elif (state / "postgres").is_dir():
+        with EmbeddedPostgres(state) as embedded:
+            yield embedded.dsn
+    else:
+        raise GatewayError(f"no database: set COLLECTOR_DATABASE_URL, or start the gateway once (no {state}/postgres)")

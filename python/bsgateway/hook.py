@@ -1,0 +1,222 @@
+"""The LiteLLM callback. In gateway.yaml: `litellm_settings: {callbacks: [bsgateway.hook.handler]}`.
+
+`handler` is made when LiteLLM first asks for it, from the configuration file LiteLLM itself was started with (or the
+one `BSGATEWAY_CONFIG` names). One instance a process.
+
+Nothing here raises into a request, waits for the log or blocks the event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+from litellm.integrations.custom_logger import CustomLogger
+
+from . import host, outcome
+from .decision import Caller, Outcome, stamp
+from .gateway import FORMATS, Gateway, load
+from .lifecycle import Lifecycle
+from .outcome import text
+
+log = logging.getLogger(__name__)
+
+STAMP = "routing_decision"
+"""Key of the decision in LiteLLM's own metadata, where other callbacks and its spend logs look for it."""
+KEPT = "bsgateway_decision"
+"""The same under a key of ours: LiteLLM's router clears `routing_decision` at every attempt it makes."""
+HEADERS = {
+    "x-bsgateway-decision-id": "decision_id",
+    "x-bsgateway-model": "resolved_model",
+    "x-bsgateway-tier": "tier",
+    "x-bsgateway-score": "complexity_score",
+    "x-bsgateway-strategy": "strategy",
+    "x-bsgateway-method": "method",
+    "x-bsgateway-reason": "reason",
+}
+"""Response header -> field of the stamp. A header whose field is empty is not sent; the model is the one that really
+served, which a fallback of LiteLLM may have changed."""
+
+# Call types whose `metadata` is the client's own: LiteLLM keeps its own in `litellm_metadata` there.
+_OWN_METADATA = frozenset(("anthropic_messages", "aresponses", "responses"))
+
+
+class RoutingDecision(dict[str, Any]):
+    """The stamp in LiteLLM's metadata. A class of its own, so that a `routing_decision` which a client put into its
+    metadata can never be taken for ours: JSON makes plain dicts."""
+
+
+class GatewayCallback(CustomLogger):
+    """Routes requests before LiteLLM does, answers with headers that say why, and records what came of it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__()
+        self.gateway = gateway
+        self.lifecycle = Lifecycle(
+            gateway.config.routing.collector,
+            on_start=lambda: host.announce(gateway.config),
+            before_drain=host.flush_log,
+        )
+        self.errors = 0
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
+    ) -> None:
+        """Rewrite `data["model"]` in place. Whatever goes wrong, the request goes on."""
+        if str(call_type) not in FORMATS:
+            return
+        try:
+            self.lifecycle.ensure_running()
+            self._route(user_api_key_dict, data, str(call_type))
+        except Exception as error:
+            self._failed("routing", error)
+
+    def _route(self, key: Any, data: dict[str, Any], call_type: str) -> None:
+        metadata = _own_metadata(data, call_type)
+        if isinstance(metadata.get(KEPT), RoutingDecision):
+            return  # LiteLLM runs the hook again for a fallback: that choice is its own
+        if not isinstance(data.get("model"), str) or not data["model"]:
+            return  # LiteLLM's own error is the right answer
+        decision, texts = self.gateway.route(data, call_type, _caller(key, data, metadata), host.knows)
+        data["model"] = decision.resolved_model
+        metadata[STAMP] = metadata[KEPT] = RoutingDecision(stamp(decision))
+        self.lifecycle.record(decision)
+        if texts is not None:
+            self.lifecycle.record(texts)
+
+    async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> None:
+        """Put `routing_decision` back where LiteLLM's router has just cleared it, so that logging callbacks see it."""
+        for name in ("metadata", "litellm_metadata"):
+            metadata = kwargs.get(name)
+            if isinstance(metadata, dict) and isinstance(kept := metadata.get(KEPT), RoutingDecision):
+                metadata.setdefault(STAMP, kept)
+
+    async def async_post_call_response_headers_hook(
+        self,
+        data: dict[str, Any],
+        user_api_key_dict: Any,
+        response: Any,
+        request_headers: dict[str, str] | None = None,
+        litellm_call_info: dict[str, Any] | None = None,
+    ) -> dict[str, str] | None:
+        """The `x-bsgateway-*` headers of a routed request, streamed or not, answered or failed."""
+        try:
+            routing = _stamp_of(data)
+            if routing is None:
+                return None
+            served = {**routing, "resolved_model": _served_group(response) or routing["resolved_model"]}
+            return {name: _header(served[field]) for name, field in HEADERS.items() if served[field] is not None}
+        except Exception as error:
+            self._failed("headers", error)
+            return None
+
+    async def async_log_success_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        """Record the outcome of an answered request."""
+        self._record_outcome(kwargs, start_time, end_time, "success")
+
+    async def async_log_failure_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        """Record a failed attempt; if a fallback then answers, its success replaces this."""
+        self._record_outcome(kwargs, start_time, end_time, "failure")
+
+    async def async_post_call_failure_hook(
+        self,
+        request_data: dict[str, Any],
+        original_exception: Exception,
+        user_api_key_dict: Any,
+        traceback_str: str | None = None,
+    ) -> None:
+        """Record a request that failed before it reached a provider (a rate limit, a guardrail): no attempt is logged
+        for those."""
+        try:
+            routing = _stamp_of(request_data)
+            if routing is not None:
+                decision_id = UUID(routing["decision_id"])
+                call_id = request_data.get("litellm_call_id")
+                self.lifecycle.record(outcome.from_refusal(decision_id, call_id, original_exception))
+        except Exception as error:
+            self._failed("failure", error)
+
+    def _record_outcome(self, kwargs: dict[str, Any], start: Any, end: Any, status: str) -> None:
+        try:
+            params = kwargs.get("litellm_params") or {}
+            routing = _stamp_of(params) or _stamp_of(kwargs)
+            if routing is not None:
+                self.lifecycle.ensure_running()
+                ended = outcome.from_call(UUID(routing["decision_id"]), kwargs, start, end, status)
+                self.lifecycle.record(self._with_baseline(ended))
+        except Exception as error:
+            self._failed("outcome", error)
+
+    def _with_baseline(self, ended: Outcome) -> Outcome:
+        """What the same tokens would have cost at the top tier."""
+        baseline = self.gateway.policy.baseline
+        if ended.prompt_tokens is None or ended.completion_tokens is None:
+            return ended
+        cost = baseline.price.of(ended.prompt_tokens, ended.completion_tokens, ended.cache_read_tokens or 0)
+        return msgspec.structs.replace(ended, baseline_model=baseline.model, baseline_cost=cost)
+
+    def _failed(self, where: str, error: Exception) -> None:
+        """Count and say it. Only the kind of the error: its message may quote the request."""
+        self.errors += 1
+        log.error("%s hook failed, the request goes on: %s", where, type(error).__name__)
+
+
+def _own_metadata(data: dict[str, Any], call_type: str) -> dict[str, Any]:
+    """LiteLLM's own metadata dict of a request, made if it is missing; what the client put there is kept."""
+    name = "litellm_metadata" if call_type in _OWN_METADATA else "metadata"
+    metadata = data.get(name)
+    if not isinstance(metadata, dict):
+        metadata = data[name] = {}
+    return metadata
+
+
+def _stamp_of(holder: Mapping[str, Any]) -> RoutingDecision | None:
+    for name in ("metadata", "litellm_metadata"):
+        metadata = holder.get(name)
+        if isinstance(metadata, dict) and isinstance(found := metadata.get(KEPT), RoutingDecision):
+            return found
+    return None
+
+
+def _caller(key: Any, data: dict[str, Any], metadata: dict[str, Any]) -> Caller:
+    return Caller(
+        call_id=text(data.get("litellm_call_id")),
+        session_id=text(data.get("litellm_session_id")),
+        key_hash=text(metadata.get("user_api_key_hash")),
+        key_alias=text(getattr(key, "key_alias", None)),
+        user_id=text(getattr(key, "user_id", None)),
+        team_id=text(getattr(key, "team_id", None)),
+        end_user=text(getattr(key, "end_user_id", None)),
+        user_agent=text(metadata.get("user_agent")),
+    )
+
+
+def _served_group(response: Any) -> str | None:
+    """The model group that answered, as LiteLLM notes it on its response objects; None when it does not say."""
+    hidden = response.get("_hidden_params") if isinstance(response, dict) else getattr(response, "_hidden_params", None)
+    headers = hidden.get("additional_headers") if isinstance(hidden, dict) else None
+    return text(headers.get("x-litellm-model-group")) if isinstance(headers, dict) else None
+
+
+def _header(value: Any) -> str:
+    """A header value. A client chooses the model name it asks for, so anything but plain printable ASCII is escaped."""
+    return quote(str(value), safe=" !#$&'()*+,/:;<=>?@[]^_`{|}~.-")[:512]
+
+
+def __getattr__(name: str) -> Any:
+    # Made on demand: importing this module must not need a configuration.
+    if name != "handler":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    callback = globals()["handler"] = GatewayCallback(load(host.config_path()))
+    with contextlib.suppress(RuntimeError):  # no event loop yet: the first request starts it
+        callback.lifecycle.ensure_running()
+    return callback

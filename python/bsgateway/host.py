@@ -1,0 +1,79 @@
+"""What the gateway asks of the running LiteLLM proxy besides its callback: names, configuration, log queue."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from typing import Any
+
+from .config import Config
+from .errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 10.0
+"""Longest wait for LiteLLM's own queue of logging callbacks at shutdown."""
+
+
+def config_path() -> str:
+    """The configuration of this process: `BSGATEWAY_CONFIG`, or the file LiteLLM was started with.
+
+    Raises ConfigError when there is none.
+    """
+    if path := os.environ.get("BSGATEWAY_CONFIG") or os.environ.get("CONFIG_FILE_PATH"):
+        return path
+    worker = os.environ.get("WORKER_CONFIG", "")  # how the `litellm` command hands its options to its workers
+    path = json.loads(worker).get("config") if worker.startswith("{") else worker
+    path = path or _proxy().user_config_file_path
+    if not path:
+        raise ConfigError("no configuration: start LiteLLM with --config gateway.yaml, or set BSGATEWAY_CONFIG")
+    return str(path)
+
+
+def knows(name: str) -> bool:
+    """Whether the proxy serves `name` although gateway.yaml does not mention it: a model kept in its database, an
+    alias of its router, a deployment id."""
+    router = _proxy().llm_router
+    if router is None:
+        return False
+    return name in router.model_names or name in router.model_group_alias or router.has_model_id(name)
+
+
+async def announce(config: Config) -> None:
+    """Make the routed names known to the proxy's router once it exists, so that /v1/models lists them.
+
+    `bsgateway serve` writes them into LiteLLM's configuration before the start; under plain `litellm` this does it.
+    """
+    while _proxy().llm_router is None:  # noqa: ASYNC110  # LiteLLM signals nowhere that its router is there
+        await asyncio.sleep(0.2)
+    aliases = _proxy().llm_router.model_group_alias
+    for name, target in marker_names(config).items():
+        aliases.setdefault(name, target)
+
+
+def marker_names(config: Config) -> dict[str, str]:
+    """Alias -> the model LiteLLM should take it for wherever the hook does not run (count_tokens, /v1/models)."""
+    from .names import Names
+
+    fallback = config.routing.tiers[config.routing.fallback_tier].candidates[0]
+    names = Names(config)
+    return {alias: names.resolve(alias, lambda _: False).target or fallback for alias in config.routing.aliases}
+
+
+async def flush_log() -> None:
+    """Let LiteLLM run the logging callbacks it has queued: outcomes of requests that were just answered."""
+    from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+
+    try:
+        await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), FLUSH_SECONDS)
+    except asyncio.TimeoutError:
+        log.warning("LiteLLM's logging queue did not empty within %.0f s: some outcomes may be missing", FLUSH_SECONDS)
+
+
+def _proxy() -> Any:
+    # The proxy's module globals are its public state; it exists only inside a running proxy.
+    from litellm.proxy import proxy_server
+
+    return proxy_server

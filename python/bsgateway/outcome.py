@@ -1,0 +1,98 @@
+"""LiteLLM's report of a finished call -> `Outcome`. Reads what is there; a field LiteLLM left out stays None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from .decision import Outcome, now
+
+MAX_TEXT = 256
+"""Characters kept of names that a client or a provider chose."""
+
+
+def from_call(decision_id: UUID, kwargs: Mapping[str, Any], start: Any, end: Any, status: str) -> Outcome:
+    """The outcome of one attempt: `kwargs`, `start` and `end` as LiteLLM hands them to a logging callback."""
+    payload = kwargs.get("standard_logging_object") or {}
+    metadata = (kwargs.get("litellm_params") or {}).get("metadata") or {}
+    error = payload.get("error_information") or {}
+    attempt = Outcome(
+        decision_id=decision_id,
+        completed_at=now(),
+        status=status,
+        call_id=text(kwargs.get("litellm_call_id")),
+        # Google's format leaves it out of the payload.
+        served_group=text(payload.get("model_group")) or text(metadata.get("model_group")),
+        served_model=text(payload.get("model")),
+        provider=text(payload.get("custom_llm_provider")),
+        latency_ms=_milliseconds(start, end),
+        error_class=text(error.get("error_class")),
+        error_status=_http_status(error.get("error_code")),
+    )
+    return _with_usage(attempt, kwargs, payload, start) if status == "success" else attempt
+
+
+def _with_usage(attempt: Outcome, kwargs: Mapping[str, Any], payload: Mapping[str, Any], start: Any) -> Outcome:
+    """`attempt` with tokens and cost. A client that hangs up on a stream leaves LiteLLM with 0 tokens in and out, for 0
+    dollars: that is unknown, not free."""
+    first = _milliseconds(start, kwargs.get("completion_start_time"))
+    prompt, completion = _count(payload.get("prompt_tokens")), _count(payload.get("completion_tokens"))
+    if not prompt and not completion:
+        return msgspec.structs.replace(attempt, first_token_ms=first)
+    usage = (payload.get("metadata") or {}).get("usage_object") or {}
+    cost = kwargs.get("response_cost")
+    return msgspec.structs.replace(
+        attempt,
+        first_token_ms=first,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cache_read_tokens=_cache_read(usage),
+        cache_write_tokens=_count(usage.get("cache_creation_input_tokens")),
+        cost=float(cost) if isinstance(cost, (int, float)) else None,
+    )
+
+
+def _cache_read(usage: Mapping[str, Any]) -> int | None:
+    read = _count(usage.get("cache_read_input_tokens"))
+    details = usage.get("prompt_tokens_details")
+    return read if read is not None or not isinstance(details, dict) else _count(details.get("cached_tokens"))
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+
+
+def _http_status(value: Any) -> int | None:
+    """An HTTP status, which LiteLLM gives as a number or as text."""
+    try:
+        status = int(value)
+    except (TypeError, ValueError):
+        return None
+    return status if 100 <= status <= 599 else None
+
+
+def _milliseconds(start: Any, end: Any) -> float | None:
+    if isinstance(start, datetime) and isinstance(end, datetime):
+        return (end - start).total_seconds() * 1000
+    return None
+
+
+def from_refusal(decision_id: UUID, call_id: Any, error: Exception) -> Outcome:
+    """The outcome of a request that never reached a provider."""
+    return Outcome(
+        decision_id=decision_id,
+        completed_at=now(),
+        status="failure",
+        call_id=text(call_id),
+        error_class=type(error).__name__,
+        error_status=_http_status(getattr(error, "status_code", None)),
+    )
+
+
+def text(value: Any) -> str | None:
+    """A name, bounded; None for anything else."""
+    return value[:MAX_TEXT] if isinstance(value, str) and value else None

@@ -1,0 +1,292 @@
+"""`bsgateway serve`: gateway.yaml -> a running LiteLLM proxy, its database, and what stands in for what is missing.
+
+The parent process owns the database and the child servers; the proxy runs in it (one worker) or below it (several).
+Stopping runs backwards: the proxy drains its requests, the log is flushed, then children and database stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+import yaml
+
+from . import substitutes
+from .check import load_config
+from .config import Config, resolve_env
+from .effective import effective_config
+from .embedded import EmbeddedPostgres
+from .errors import GatewayError
+from .migrations import Migration
+from .pricing import prices
+from .store import Store
+from .substitutes import Served
+from .upstreams import local_model
+from .upstreams.supervisor import ChildServer
+
+log = logging.getLogger(__name__)
+
+READY_SECONDS = 180.0
+"""Longest wait for the proxy to answer: importing LiteLLM alone takes seconds on a small machine."""
+DRAIN_SECONDS = 25
+"""Longest wait for requests in flight at shutdown."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `bsgateway serve`. `strict`: a missing key or local model is an error, never a stand-in."""
+
+    config: Path
+    state: Path
+    host: str = "127.0.0.1"
+    port: int = 4000
+    workers: int = 1
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class Site:
+    """A prepared gateway: everything it needs is up, the proxy is not yet started."""
+
+    options: Options
+    config: Config
+    served: tuple[Served, ...]
+    master_key: str
+    effective: Path
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it from this machine."""
+        host = self.options.host
+        shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104
+        return f"http://{shown}:{self.options.port}"
+
+
+def serve(options: Options, say: Callable[[str], None]) -> None:
+    """Run until SIGINT or SIGTERM, then drain and stop everything. `say` gets notices and the ready line.
+
+    Raises GatewayError when it cannot start.
+    """
+    # uvicorn raises the signal again after its own shutdown: this turns it into unwinding, so that children stop too.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    with prepared(options, say) as site:
+        threading.Thread(target=_announce, args=(site, say), daemon=True, name="announce").start()
+        _run_proxy(site)
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(0)
+
+
+@contextlib.contextmanager
+def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
+    """Check the config, start database and children, write LiteLLM's configuration and this process's environment."""
+    config = load_config(options.config)
+    _refuse_taken_port(options)
+    state = _state_dir(options.state)
+    with contextlib.ExitStack() as stack:
+        # LiteLLM's price map from its package: fetching it would make every offline start wait for a time-out.
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        os.environ.setdefault("GRACEFUL_SHUTDOWN_TIMEOUT", str(DRAIN_SECONDS))
+        host = effective_config(config)
+        served = substitutes.plan(config, local_model.is_available())
+        _notices(served, options, say)
+        _substitute(stack, host, served, config, state)
+        _database(stack, host, config, state, say)
+        key = _master_key(host, state)
+        effective = state / "litellm.yaml"
+        _write_private(effective, yaml.safe_dump(host, sort_keys=False, allow_unicode=True))
+        os.environ["CONFIG_FILE_PATH"] = os.environ["BSGATEWAY_CONFIG"] = str(effective)
+        # Modules the operator keeps beside gateway.yaml (other callbacks) stay importable for LiteLLM.
+        sys.path.append(str(config.path.resolve().parent))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), sys.path[-1])))
+        yield Site(options, config, tuple(served), key, effective)
+
+
+def _notices(served: list[Served], options: Options, say: Callable[[str], None]) -> None:
+    missing = [item for item in served if item.kind != "real"]
+    if missing and options.strict:
+        raise GatewayError("not everything can be reached:\n" + "\n".join(f"{m.name}: {m.note}" for m in missing))
+    for item in missing:
+        by = f"the small local model {local_model.MODEL_NAME}" if item.kind == "local" else "a local stand-in"
+        say(f"notice: {item.name} is served by {by}: {item.note}")
+
+
+def _substitute(
+    stack: contextlib.ExitStack, host: dict[str, Any], served: list[Served], config: Config, state: Path
+) -> None:
+    """Start the children that are needed and point deployments to them."""
+    kinds = {item.kind for item in served}
+    local = None
+    if "local" in kinds:
+        local = substitutes.local_deployment(_child(stack, "local_model", state))
+    stand_in_base = _child(stack, "stand_in", state) if "stand_in" in kinds else ""
+
+    def stand_in(style: str, variable: str) -> dict[str, Any]:
+        path = f"{stand_in_base}/missing/{variable}"
+        return {"api_base": f"{path}/v1" if style == "openai" else path, "api_key": "stand-in"}
+
+    substitutes.apply(host, served, prices(config.host["model_list"]), local, stand_in)
+
+
+def _child(stack: contextlib.ExitStack, module: str, state: Path) -> str:
+    """Start a child server, to be stopped with the stack; its base URL."""
+    server = ChildServer(f"bsgateway.upstreams.{module}", [], module.replace("_", "-"), state_dir=state)
+    return stack.enter_context(server).base_url
+
+
+def _database(
+    stack: contextlib.ExitStack, host: dict[str, Any], config: Config, state: Path, say: Callable[[str], None]
+) -> None:
+    collector = config.routing.collector
+    if not collector.enabled:
+        return
+    url = resolve_env(collector.database_url)
+    if url is None:
+        embedded = EmbeddedPostgres(state)
+        url = stack.enter_context(embedded).dsn
+        host["routing"].setdefault("collector", {})["database_url"] = url
+    applied = asyncio.run(_migrate(url))
+    if applied:
+        say(f"notice: database migrated: {', '.join(migration.name for migration in applied)}")
+
+
+async def _migrate(url: str) -> tuple[Migration, ...]:
+    async with await Store.connect(url) as store:
+        return await store.migrate()
+
+
+def _master_key(host: dict[str, Any], state: Path) -> str:
+    """The operator's key, or one made once and kept in the state directory."""
+    general = host.get("general_settings")
+    general = host["general_settings"] = general if isinstance(general, dict) else {}
+    given = resolve_env(general.get("master_key")) or os.environ.get("LITELLM_MASTER_KEY")
+    path = state / "master_key"
+    if not given and path.exists():
+        given = path.read_text().strip()
+    if not given:
+        given = f"sk-{secrets.token_urlsafe(24)}"
+        _write_private(path, given + "\n")
+    general["master_key"] = "os.environ/LITELLM_MASTER_KEY"
+    os.environ["LITELLM_MASTER_KEY"] = given
+    return given
+
+
+def _state_dir(path: Path) -> Path:
+    path = path.absolute()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file only its owner can read, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def _refuse_taken_port(options: Options) -> None:
+    """Say so before anything is started, rather than after half a minute."""
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((options.host, options.port))
+        except OSError as error:
+            raise GatewayError(
+                f"cannot listen on {options.host}:{options.port}: {error.strerror}; choose another with --port"
+            ) from error
+
+
+def _run_proxy(site: Site) -> None:
+    options = site.options
+    uvicorn.run(
+        "bsgateway.server:create_app",
+        factory=True,
+        host=options.host,
+        port=options.port,
+        workers=options.workers,
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        # A worker imports LiteLLM before it can answer the supervisor's ping, which takes longer than uvicorn allows.
+        timeout_worker_healthcheck=int(READY_SECONDS),
+    )
+
+
+def create_app() -> Any:
+    """LiteLLM's app with the gateway's start and stop around its lifespan. Called once in each worker."""
+    from litellm.proxy.proxy_server import app
+
+    inner = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(application: Any) -> AsyncIterator[Any]:
+        async with inner(application) as state:
+            from .hook import handler
+
+            handler.lifecycle.ensure_running()
+            await _warm_up()
+            yield state
+            await handler.lifecycle.stop()
+
+    app.router.lifespan_context = lifespan
+    return app
+
+
+async def _warm_up() -> None:
+    """LiteLLM loads much of itself at the first call, for seconds: do it before a client waits for it."""
+    import litellm
+
+    await litellm.acompletion(
+        model="openai/warm-up", messages=[{"role": "user", "content": "hi"}], mock_response="hi", api_key="none"
+    )
+
+
+def _announce(site: Site, say: Callable[[str], None]) -> None:
+    """Print the ready line once the proxy answers."""
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        try:
+            if httpx.get(f"{site.url}/health/liveliness", timeout=5).status_code == 200:
+                say(ready_line(site))
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    say(f"error: the proxy does not answer on {site.url} after {READY_SECONDS:.0f} s; see its messages above")
+
+
+def ready_line(site: Site) -> str:
+    """One line: URL, models per tier, key, and a curl to try."""
+    how = {
+        item.name: {"real": "", "local": " (small local model)", "stand_in": " (stand-in)"}[item.kind]
+        for item in site.served
+    }
+    tiers = ", ".join(
+        f"{name} = {' or '.join(model + how.get(model, '') for model in tier.candidates)}"
+        for name, tier in site.config.routing.tiers.items()
+    )
+    name = next(iter(site.config.routing.aliases), "auto")
+    curl = (
+        f"curl {site.url}/v1/chat/completions -H 'Authorization: Bearer {site.master_key}' "
+        f"-H 'Content-Type: application/json' "
+        f"""-d '{{"model":"{name}","messages":[{{"role":"user","content":"What is the capital of France?"}}]}}'"""
+    )
+    return f"ready: {site.url} | {tiers} | key {site.master_key} | try: {curl}"
