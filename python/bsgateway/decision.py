@@ -16,28 +16,42 @@ import msgspec
 
 
 class Method(str, Enum):
-    """How the requested name was resolved."""
+    """How the requested name was resolved. `doc` says what each means."""
 
-    PASSTHROUGH = "passthrough"  # the name is served as asked
-    ALIAS = "alias"  # the name stands for one other model
-    PATTERN = "pattern"  # a pattern caught the name: routed by score
-    AUTO = "auto"  # the client asked for routing by score, or nothing knew the name
+    doc: str
+
+    def __new__(cls, value: str, doc: str) -> Method:
+        member = str.__new__(cls, value)
+        member._value_, member.doc = value, doc
+        return member
+
+    PASSTHROUGH = "passthrough", "the name is served as asked"
+    ALIAS = "alias", "the name stands for one other model"
+    PATTERN = "pattern", "a pattern caught the name: routed by score"
+    AUTO = "auto", "the client asked for routing by score, or nothing knew the name"
 
 
 class Reason(str, Enum):
     """Why this model: the one rule that settled it. A closed list, visible in header, log and `explain`."""
 
-    MODEL_LIST = "model_list"  # passthrough: the name stands in model_list
-    WILDCARD = "model_list_wildcard"  # passthrough: a wildcard name of model_list covers it
-    HOST_MODEL = "host_model"  # passthrough: LiteLLM knows the name from elsewhere (its database, its own aliases)
-    UNKNOWN_LEFT = "unknown_model_left"  # passthrough: nothing knows the name, and unknown_models is `leave`
-    ALIAS_MODEL = "alias"  # an alias named the model
-    SCORE = "score"  # the score's tier, asked for by an alias to auto_route
-    PATTERN_SCORE = "pattern_score"  # the score's tier, after a pattern caught the name
-    UNKNOWN_SCORE = "unknown_model_score"  # the score's tier, as nothing knows the name
-    CHEAPEST = "cheapest_in_tier"  # as `score`, and another model of the tier was dearer
-    CONTEXT_WINDOW = "context_window"  # the score's tier cannot hold the request: the next one that can
-    FAILED_OPEN = "failed_open"  # something inside the gateway failed: fallback_tier
+    doc: str
+
+    def __new__(cls, value: str, doc: str) -> Reason:
+        member = str.__new__(cls, value)
+        member._value_, member.doc = value, doc
+        return member
+
+    MODEL_LIST = "model_list", "passthrough: the name stands in model_list"
+    WILDCARD = "model_list_wildcard", "passthrough: a wildcard name of model_list covers it"
+    HOST_MODEL = "host_model", "passthrough: LiteLLM knows the name from elsewhere (its database, its own aliases)"
+    UNKNOWN_LEFT = "unknown_model_left", "passthrough: nothing knows the name, and unknown_models is `leave`"
+    ALIAS_MODEL = "alias", "an alias named the model"
+    SCORE = "score", "the tier of the score, asked for by an alias to auto_route"
+    PATTERN_SCORE = "pattern_score", "the tier of the score, after a pattern caught the name"
+    UNKNOWN_SCORE = "unknown_model_score", "the tier of the score, as nothing knows the name"
+    CHEAPEST = "cheapest_in_tier", "as `score`, and another model of the tier would have been dearer"
+    CONTEXT_WINDOW = "context_window", "the tier of the score cannot hold the request: the next one that can"
+    FAILED_OPEN = "failed_open", "something inside the gateway failed: fallback_tier"
 
 
 class Strategy(str, Enum):

@@ -109,7 +109,7 @@ class GatewayCallback(CustomLogger):
             routing = _stamp_of(data)
             if routing is None:
                 return None
-            served = {**routing, "resolved_model": _served_group(response) or routing["resolved_model"]}
+            served = {**routing, "resolved_model": _served_group(data, response) or routing["resolved_model"]}
             return {name: _header(served[field]) for name, field in HEADERS.items() if served[field] is not None}
         except Exception as error:
             self._failed("headers", error)
@@ -200,11 +200,21 @@ def _caller(key: Any, data: dict[str, Any], metadata: dict[str, Any]) -> Caller:
     )
 
 
-def _served_group(response: Any) -> str | None:
-    """The model group that answered, as LiteLLM notes it on its response objects; None when it does not say."""
-    hidden = response.get("_hidden_params") if isinstance(response, dict) else getattr(response, "_hidden_params", None)
+def _served_group(data: dict[str, Any], response: Any) -> str | None:
+    """The model group that answered; None when nobody did, or LiteLLM does not say.
+
+    LiteLLM notes it on the response, but takes the note off plain dicts (an unstreamed /v1/messages) before it asks for
+    headers: then its logging object still knows.
+    """
+    if response is None:
+        return None
+    hidden = getattr(response, "_hidden_params", None)
     headers = hidden.get("additional_headers") if isinstance(hidden, dict) else None
-    return text(headers.get("x-litellm-model-group")) if isinstance(headers, dict) else None
+    if isinstance(headers, dict) and (group := text(headers.get("x-litellm-model-group"))):
+        return group
+    details = getattr(data.get("litellm_logging_obj"), "model_call_details", None) or {}
+    metadata = (details.get("litellm_params") or {}).get("metadata") or {}
+    return text(metadata.get("model_group"))
 
 
 def _header(value: Any) -> str:

@@ -1,0 +1,203 @@
+"""Print docs/reference.md from the code: `make reference`. A test fails when the committed page differs."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from typing import Any
+
+import click
+
+from bsgateway import hook
+from bsgateway.cli import main as command_line
+from bsgateway.config import json_schema
+from bsgateway.core import core
+from bsgateway.decision import Method, Reason, Strategy
+from bsgateway.gateway import FORMATS
+from bsgateway.policy import BOUNDARY_SPAN, EXPECTED_OUTPUT_TOKENS
+from bsgateway.reference.extract import HARNESS_TAGS
+from bsgateway.reference.features import KEYWORD_WINDOW
+
+ENVIRONMENT = {
+    "LITELLM_MASTER_KEY": "The key clients send. Unset: `serve` makes one and keeps it in the state directory.",
+    "OPENAI_API_KEY": "Key of OpenAI. Unset: its models are served by the stand-in.",
+    "ANTHROPIC_API_KEY": "Key of Anthropic. Unset: its models are served by the stand-in.",
+    "LOCAL_LLM_API_BASE": "Address of Ollama. Unset: http://127.0.0.1:11434 is tried, then the small local model.",
+    "COLLECTOR_DATABASE_URL": "PostgreSQL of the log. Unset: `serve` starts an embedded one.",
+    "BSGATEWAY_CONFIG": "The gateway.yaml, for commands and for the callback under plain `litellm`.",
+    "BSGATEWAY_STATE": "The state directory, for commands.",
+    "BSGATEWAY_PURE": "1: use the pure-Python core even where the compiled one is installed.",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "LiteLLM's own. `serve` sets it to True unless it is set: prices come from the "
+    "installed package, and no start waits for a download.",
+}
+
+HEADERS = {
+    "x-bsgateway-decision-id": "UUIDv7 of the decision: primary key of its rows.",
+    "x-bsgateway-model": "The model_list name that answered (after a fallback of LiteLLM: the one that really did).",
+    "x-bsgateway-tier": "Tier the policy chose. Only when routed by score.",
+    "x-bsgateway-score": "Score 0-100 after bias. Only when routed by score.",
+    "x-bsgateway-strategy": "What made the score. Only when routed by score.",
+    "x-bsgateway-method": "How the name was resolved.",
+    "x-bsgateway-reason": "Why this model.",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [
+        "# Reference",
+        "Every option, command, header, column and reason. Generated from the code by `make reference`; do not edit.",
+        *_options(),
+        *_commands(),
+        "## Environment variables",
+        _table(("variable", "meaning"), ((f"`{name}`", text) for name, text in ENVIRONMENT.items())),
+        *_vocabulary(),
+        *_score(),
+        *_columns(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _options() -> Iterator[str]:
+    yield "## Options of `routing` in gateway.yaml"
+    yield (
+        "Everything outside `routing` is LiteLLM's own. `os.environ/NAME` stands for an environment variable. "
+        "`bsgateway check` reports every mistake at once."
+    )
+    schema = json_schema()
+    rows = list(_walk(schema["$defs"], "Routing", "routing"))
+    yield _table(("option", "type", "default", "meaning"), rows)
+
+
+def _walk(defs: dict[str, Any], name: str, path: str) -> Iterator[tuple[str, str, str, str]]:
+    definition = defs[name]
+    for key, option in definition["properties"].items():
+        here = f"{path}.{key}"
+        required = key in definition.get("required", ())
+        default = "required" if required else _default(option)
+        yield f"`{here}`", _type(option), default, option.get("description", "")
+        for suffix, inner in _inner(option):
+            yield from _walk(defs, inner, here + suffix)
+
+
+def _inner(option: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Structs below an option: (what stands between, name of the definition)."""
+    if "$ref" in option:
+        yield "", option["$ref"].rsplit("/", 1)[1]
+    for alternative in option.get("anyOf", ()):
+        yield from _inner(alternative)
+    if isinstance(option.get("additionalProperties"), dict):
+        for suffix, inner in _inner(option["additionalProperties"]):
+            yield f".<name>{suffix}", inner
+
+
+def _default(option: dict[str, Any]) -> str:
+    if "default" not in option or option["default"] is None or isinstance(option["default"], dict):
+        return ""
+    return f"`{json.dumps(option['default']) if not isinstance(option['default'], str) else option['default']}`"
+
+
+def _type(option: dict[str, Any]) -> str:
+    if "enum" in option:
+        return " or ".join(f"`{value}`" for value in option["enum"])
+    if "anyOf" in option:
+        return " or ".join(dict.fromkeys(_type(a) for a in option["anyOf"] if a.get("type") != "null"))
+    if "$ref" in option:
+        return "mapping"
+    names = {"object": "mapping", "array": "list", "integer": "whole number"}
+    return names.get(option.get("type", ""), option.get("type", ""))
+
+
+def _commands() -> Iterator[str]:
+    yield "## Commands"
+    yield "Exit codes: 0 done, 1 the answer is no (mistakes found, something broken), 2 wrong usage."
+    rows = []
+    for name, command in command_line.commands.items():
+        usage = " ".join([name, *(p.name.upper() for p in command.params if isinstance(p, click.Argument) and p.name)])
+        rows.append((f"`bsgateway {usage}`", "", command.help))
+        for option in command.params:
+            if isinstance(option, click.Option):
+                known = isinstance(option.default, (str, int)) and not option.is_flag
+                default = f" Default: `{option.default}`." if known else ""
+                rows.append(("", f"`{', '.join(option.opts)}`", f"{option.help}{default}"))
+    yield _table(("command", "option", "meaning"), rows)
+
+
+def _vocabulary() -> Iterator[str]:
+    yield "## Response headers"
+    if set(HEADERS) != set(hook.HEADERS):
+        raise SystemExit("docs/make_reference.py: HEADERS differs from bsgateway.hook.HEADERS")
+    yield _table(("header", "meaning"), ((f"`{name}`", HEADERS[name]) for name in hook.HEADERS))
+    yield (
+        f"The same fields stand in LiteLLM's own metadata as `{hook.STAMP}`, for other callbacks and spend logs: "
+        "`decision_id`, `method`, `original_model`, `resolved_model`, `complexity_score`, `tier`, `strategy`, `reason`."
+    )
+    yield "## Methods"
+    yield _table(("method", "meaning"), ((f"`{member.value}`", member.doc) for member in Method))
+    yield "## Reasons"
+    yield _table(("reason", "meaning"), ((f"`{member.value}`", member.doc) for member in Reason))
+    yield "## Strategies"
+    yield ", ".join(f"`{member.value}`" for member in Strategy)
+    yield "## Routed call types"
+    yield "LiteLLM's call type, and the body format it carries. Everything else passes untouched."
+    yield _table(("call type", "format"), ((f"`{call}`", form) for call, form in FORMATS.items()))
+
+
+def _score() -> Iterator[str]:
+    table = core.score_table()
+    yield "## The static score"
+    yield (
+        "Six signals of 0-100, weighted (`routing.classifier.static.weights`), then lifted to the highest floor that "
+        "applies. A curve reaches 20, 40, 60, 80 and 100 at its five marks, with straight lines between. "
+        f"Keywords are looked for in the first and last {KEYWORD_WINDOW} characters of the ask outside code fences. "
+        f"Confidence is 0.5 on a tier boundary and reaches 1 at {BOUNDARY_SPAN:.0f} points from it. Candidates are "
+        f"compared at {EXPECTED_OUTPUT_TOKENS} output tokens, or the client's limit if that is lower."
+    )
+    yield _table(("curve", "marks"), ((f"`{k}`", ", ".join(map(str, v))) for k, v in table["curves"].items()))
+    yield "`token_count` takes its marks from `routing.classifier.static.token_thresholds`."
+    yield _table(("constant", "value"), ((f"`{k}`", v) for k, v in table["constants"].items()))
+    yield _table(("floor", "feature", "from", "score at least"), table["floors"])
+    yield "`net_keywords` is complex minus simple keywords, each different keyword counted once."
+    yield (
+        f"Features, version {core.FEATURE_VERSION}, in order: " + ", ".join(f"`{n}`" for n in core.FEATURE_NAMES) + "."
+    )
+    yield (
+        "Harness tags, whose blocks are not the user's ask: " + ", ".join(f"`{t}`" for t in sorted(HARNESS_TAGS)) + "."
+    )
+    yield "Complex keywords: " + ", ".join(core.default_complex_keywords()) + "."
+    yield "Simple keywords: " + ", ".join(core.default_simple_keywords()) + "."
+
+
+_COMMENT = re.compile(r"COMMENT ON (TABLE|VIEW|COLUMN) ([\w.]+) IS\s+((?:'(?:[^']|'')*'\s*)+);")
+
+
+def _columns() -> Iterator[str]:
+    yield "## Tables"
+    tables: dict[str, str] = {}
+    columns: dict[str, list[tuple[str, str]]] = {}
+    migrations = files("bsgateway").joinpath("sql", "migrations")
+    for file in sorted(migrations.iterdir(), key=lambda file: file.name):
+        for kind, name, quoted in _COMMENT.findall(file.read_text(encoding="utf-8")):
+            text = "".join(part.replace("''", "'") for part in re.findall(r"'((?:[^']|'')*)'", quoted))
+            if kind == "COLUMN":
+                table, column = name.split(".")
+                columns.setdefault(table, []).append((f"`{column}`", text))
+            else:
+                tables[name] = text
+    for name, text in tables.items():
+        yield f"### `{name}`"
+        yield text
+        if name in columns:
+            yield _table(("column", "meaning"), columns[name])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
