@@ -19,6 +19,7 @@ from uuid import UUID
 import click
 import httpx
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -27,7 +28,7 @@ from .check import load_config
 from .config import resolve_env
 from .embedded import running_dsn
 from .errors import GatewayError
-from .logs import money
+from .logs import money, wide_console
 from .rows import LogRow
 from .store import Store
 
@@ -108,7 +109,7 @@ ASKS = (
 def run(config_path: Path, state: Path, port: int | None, as_json: bool) -> bool:
     """Run the demo; whether every request was answered. Raises GatewayError when the gateway does not start."""
     config = load_config(config_path)
-    console = Console(stderr=as_json)
+    console = wide_console(stderr=as_json)
     port = port or _free_port()
     with _gateway(config_path, state, port, console) as key:
         answers = _send(f"http://127.0.0.1:{port}", key, console)
@@ -278,12 +279,18 @@ async def _rows(url: str, answers: list[Answer]) -> dict[UUID, LogRow]:
             await asyncio.sleep(0.25)
 
 
+# Column -> least width. On a narrow terminal the names give way, never method, score, tier or numbers.
+_COLUMNS = {
+    "request": 12, "api": 8, "asked for": 10, "method": 11, "score": 5, "tier": 7, "model": 12, "why": 8,
+    "latency s": 9, "cost $": 8, "top tier $": 10,
+}  # fmt: skip
+
+
 def _print(console: Console, answers: list[Answer], rows: dict[UUID, LogRow]) -> None:
-    view = Table(title="what the gateway did")
-    for name in ("request", "api", "asked for", "method", "score", "tier", "model", "why"):
-        view.add_column(name, justify="right" if name == "score" else "left", overflow="fold")
-    for name in ("latency s", "cost $", "top tier $"):
-        view.add_column(name, justify="right", no_wrap=True)
+    view = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, width in _COLUMNS.items():
+        right = name == "score" or name.endswith((" s", "$"))
+        view.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis", min_width=width)
     for answer in answers:
         api = answer.ask.api + (" stream" if answer.ask.stream else "")
         row = rows.get(answer.decision_id) if answer.decision_id else None
@@ -310,7 +317,7 @@ def _print(console: Console, answers: list[Answer], rows: dict[UUID, LogRow]) ->
 
 def _short(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= 36 else line[:35] + "…"
+    return line if len(line) <= 32 else line[:31] + "…"
 
 
 def _print_savings(console: Console, rows: dict[UUID, LogRow]) -> None:

@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from ._version import __version__
@@ -20,6 +19,7 @@ from .config import Config, resolve_env
 from .core import NATIVE
 from .embedded import is_available, running_dsn
 from .errors import StoreError
+from .logs import wide_console
 from .store import Store, describe
 from .upstreams import local_model
 
@@ -121,4 +121,4 @@ def print_findings(findings: list[Finding]) -> None:
     for finding in findings:
         status = f"[{colours[finding.status]}]{finding.status}[/]"
         table.add_row(finding.name, status, finding.found, finding.advice)
-    Console().print(table)
+    wide_console().print(table)

@@ -19,6 +19,7 @@ import msgspec
 from litellm.integrations.custom_logger import CustomLogger
 
 from . import host, outcome
+from .core import core
 from .decision import Caller, Outcome, stamp
 from .gateway import FORMATS, Gateway, load
 from .lifecycle import Lifecycle
@@ -63,6 +64,7 @@ class GatewayCallback(CustomLogger):
             before_drain=host.flush_log,
         )
         self.errors = 0
+        core.count_tokens("")  # loads the tokenizer's tables now, not at the first request
 
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any

@@ -63,16 +63,25 @@ def _print(rows: Iterable[LogRow], as_json: bool, header: bool = True) -> None:
     if not rows and header:
         click.echo("no decisions yet")
     if rows:
-        Console().print(table(rows, header))
+        wide_console().print(table(rows, header))
+
+
+PIPE_WIDTH = 160
+
+
+def wide_console(stderr: bool = False) -> Console:
+    """A console as wide as the terminal, or wide enough for our tables where there is none."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=PIPE_WIDTH)
 
 
 def table(rows: Iterable[LogRow], header: bool = True) -> Table:
     """The rows as people read them."""
     view = Table(show_header=header, box=None, pad_edge=False)
     for name in ("time", "asked for", "method", "score", "tier", "model", "reason", "status"):
-        view.add_column(name, justify="right" if name == "score" else "left", no_wrap=name == "time")
+        view.add_column(name, justify="right" if name == "score" else "left", no_wrap=True, overflow="ellipsis")
     for name in ("ms", "cost $", "top tier $"):
-        view.add_column(name, justify="right")
+        view.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         decision, outcome = row.decision, row.outcome
         view.add_row(

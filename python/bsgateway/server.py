@@ -100,8 +100,6 @@ def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
     _refuse_taken_port(options)
     state = _state_dir(options.state)
     with contextlib.ExitStack() as stack:
-        # LiteLLM's price map from its package: fetching it would make every offline start wait for a time-out.
-        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
         os.environ.setdefault("GRACEFUL_SHUTDOWN_TIMEOUT", str(DRAIN_SECONDS))
         host = effective_config(config)
         served = substitutes.plan(config, local_model.is_available())

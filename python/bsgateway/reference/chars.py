@@ -5,6 +5,8 @@ The ranges are spelled out so that Rust and every Python version agree; see the 
 
 from __future__ import annotations
 
+import json
+
 WHITE = " \t\r\n"
 """White space for trimming and splitting. Other Unicode spaces count only in `fold`."""
 
@@ -45,6 +47,11 @@ _FOLD = _fold_table()
 def clean(text: str) -> str:
     """`text` with every lone surrogate replaced by U+FFFD, one for one, so that it has a UTF-8 form."""
     return text.translate(_SURROGATES) if not text.isascii() else text
+
+
+def quote(text: str) -> str:
+    """`text` as error messages show it: a JSON string."""
+    return json.dumps(clean(text), ensure_ascii=False)
 
 
 def fold(text: str) -> str:

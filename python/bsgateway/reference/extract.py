@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .chars import WHITE, byte_length, clean
+from .chars import WHITE, byte_length, clean, quote
 
 FORMATS = ("chat", "messages", "responses", "completions", "generate_content")
 MAX_DEPTH = 8
@@ -133,7 +133,7 @@ class Extract:
 def extract(body: Any, format: str) -> Extract:
     """Read `body`, a request of `format` (one of `FORMATS`). Raises ValueError for another format."""
     if format not in FORMATS:
-        raise ValueError(f"unknown request format {format!r}; known: {', '.join(FORMATS)}")
+        raise ValueError(f"unknown request format {quote(format)}; known: {', '.join(FORMATS)}")
     found = Extract()
     if not isinstance(body, dict):
         return found
@@ -257,7 +257,7 @@ def max_output_tokens(body: Any) -> int | None:
     ):
         value = source.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_OUTPUT_TOKENS:
-            return value
+            return int(value)  # an int subclass would leave the JSON types
     return None
 
 

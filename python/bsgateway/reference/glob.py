@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from fnmatch import translate
 
-from .chars import clean
+from .chars import clean, quote
 
 MAX_PATTERN = 256
 """Longest pattern, in characters."""
@@ -47,7 +47,7 @@ class GlobSet:
         self._compiled = []
         for pattern in map(clean, patterns):
             if problem := check_pattern(pattern):
-                raise ValueError(f"pattern {pattern!r}: {problem}")
+                raise ValueError(f"pattern {quote(pattern)}: {problem}")
             self._compiled.append(re.compile(translate(pattern)))
 
     def first_match(self, name: str) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .chars import clean, fold, is_word
+from .chars import clean, fold, is_word, quote
 
 MAX_KEYWORD = 128
 """Longest keyword, in characters."""
@@ -33,7 +33,7 @@ class Lexicon:
         stems: dict[str, bool] = {}
         for keyword in keywords:
             if problem := check_keyword(keyword):
-                raise ValueError(f"keyword {keyword!r}: {problem}")
+                raise ValueError(f"keyword {quote(keyword)}: {problem}")
             folded = fold(clean(keyword))
             stem = folded.removesuffix("*")
             # `design` and `design*` in one list are one keyword, the wider one.
