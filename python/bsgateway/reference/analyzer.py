@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import extract as _extract
@@ -47,8 +47,8 @@ class Analysis:
     tool_tokens: int
     tokens_exact: bool
     max_output_tokens: int | None
-    ask: str
-    system: str
+    ask: str = field(repr=False)  # a repr ends up in logs
+    system: str = field(repr=False)
 
 
 class Analyzer:

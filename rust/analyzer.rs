@@ -1,0 +1,260 @@
+//! [`Analyzer::analyze`]: one request body in, one [`Analysis`] out. The only call on the request path.
+
+use crate::ask::newest_ask;
+use crate::error::Error;
+use crate::extract::{Format, Part, Role, extract, max_output_tokens, needs};
+use crate::features::{FEATURE_NAMES, Features, count_all, keyword_counts};
+use crate::json::Json;
+use crate::lexicon::Lexicon;
+use crate::score::{Contribution, Marks, SIGNALS, score};
+use crate::structure::measure;
+
+/// What the operator sets.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// One per name in [`SIGNALS`]: finite, >= 0, not all 0. Only their ratios count.
+    pub weights: [f64; SIGNALS.len()],
+    /// Five ascending positive token counts where the signal `token_count` reaches 20 to 100.
+    pub token_thresholds: Vec<i64>,
+    /// Keywords that speak for a hard request.
+    pub complex_keywords: Vec<String>,
+    /// Keywords that speak for an easy request.
+    pub simple_keywords: Vec<String>,
+    /// Bytes of text per request that are counted exactly.
+    pub exact_token_bytes: usize,
+    /// How many characters of ask and system prompt to hand back, 0 for none.
+    pub capture_chars: usize,
+}
+
+/// Prepared from [`Settings`] once, then safe to share by all threads.
+#[derive(Debug)]
+pub struct Analyzer {
+    weights: [f64; SIGNALS.len()],
+    marks: Marks,
+    complex: Lexicon,
+    simple: Lexicon,
+    exact_token_bytes: usize,
+    capture_chars: usize,
+}
+
+/// What one request is. Tokens are o200k_base.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Analysis {
+    /// The format it was read in.
+    pub format: Format,
+    /// `raw_score` rounded half up, 0-100.
+    pub score: u8,
+    /// Weighted sum of the signals, lifted to the highest floor.
+    pub raw_score: f64,
+    /// What made the score.
+    pub contributions: Vec<Contribution>,
+    /// In the order of [`FEATURE_NAMES`].
+    pub features: [f64; FEATURE_NAMES.len()],
+    /// What a model must be able to do.
+    pub needs: Vec<&'static str>,
+    /// Tokens of the newest real ask.
+    pub ask_tokens: usize,
+    /// Tokens of all system texts.
+    pub system_tokens: usize,
+    /// Tokens of the whole request without images.
+    pub context_tokens: usize,
+    /// Tokens of the tool declarations.
+    pub tool_tokens: usize,
+    /// Whether no text had to be estimated.
+    pub tokens_exact: bool,
+    /// The limit on output tokens that the client set.
+    pub max_output_tokens: Option<i64>,
+    /// The first `capture_chars` characters of the ask.
+    pub ask: String,
+    /// The first `capture_chars` characters of the system texts, joined by line ends.
+    pub system: String,
+}
+
+impl Analyzer {
+    /// Compiles `settings`.
+    ///
+    /// # Errors
+    /// Names the first setting that is wrong.
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        let mut total = 0.0;
+        for weight in settings.weights {
+            if !weight.is_finite() || weight < 0.0 {
+                return Err(Error::Weights);
+            }
+            total += weight;
+        }
+        if total <= 0.0 {
+            return Err(Error::Weights);
+        }
+        Ok(Self {
+            weights: settings.weights.map(|weight| weight / total),
+            marks: marks(&settings.token_thresholds)?,
+            complex: Lexicon::new(&settings.complex_keywords)?,
+            simple: Lexicon::new(&settings.simple_keywords)?,
+            exact_token_bytes: settings.exact_token_bytes,
+            capture_chars: settings.capture_chars,
+        })
+    }
+
+    /// Analyses `body`, a request of `format`. Wrong types inside it are ignored.
+    pub fn analyze<V: Json>(&self, body: V, format: Format) -> Analysis {
+        let found = extract(&body, format);
+        let ask = newest_ask(&found.parts);
+        let shape = measure(&ask.text);
+        let tokens = count_all(&found, &ask, self.exact_token_bytes);
+        let keywords = keyword_counts(&shape.prose, &self.complex, &self.simple);
+        let features = Features::new(&found, &ask, &shape, &tokens, keywords);
+        let (raw_score, contributions) = score(&features, &self.weights, &self.marks);
+        Analysis {
+            format,
+            score: round_half_up(raw_score),
+            raw_score,
+            contributions,
+            features: features.values(),
+            needs: needs(&body, &found),
+            ask_tokens: tokens.ask,
+            system_tokens: tokens.system,
+            context_tokens: tokens.context,
+            tool_tokens: tokens.tools,
+            tokens_exact: tokens.exact,
+            max_output_tokens: max_output_tokens(&body),
+            ask: ask.text.chars().take(self.capture_chars).collect(),
+            system: self.captured_system(&found.parts),
+        }
+    }
+
+    fn captured_system<T: AsRef<str>>(&self, parts: &[Part<T>]) -> String {
+        let mut captured = String::new();
+        let mut left = self.capture_chars;
+        let texts = parts.iter().filter(|part| part.role == Role::System).map(|part| part.text.as_ref());
+        for (index, text) in texts.enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            for c in separator.chars().chain(text.chars()).take(left) {
+                captured.push(c);
+                left -= 1;
+            }
+        }
+        captured
+    }
+}
+
+fn marks(thresholds: &[i64]) -> Result<Marks, Error> {
+    let marks: [i64; 5] = thresholds.try_into().map_err(|_| Error::TokenThresholds)?;
+    let mut low = 0;
+    for mark in marks {
+        if mark <= low {
+            return Err(Error::TokenThresholds);
+        }
+        low = mark;
+    }
+    #[allow(clippy::cast_precision_loss)] // what Python's division of an int by a float does, too
+    Ok(marks.map(|mark| mark as f64))
+}
+
+fn round_half_up(raw_score: f64) -> u8 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0-100
+    let score = (raw_score + 0.5).floor() as u8;
+    score
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn settings() -> Settings {
+        Settings {
+            weights: [0.35, 0.05, 0.25, 0.1, 0.15, 0.1],
+            token_thresholds: vec![50, 200, 800, 3000, 10000],
+            complex_keywords: vec!["prove".to_owned()],
+            simple_keywords: vec!["hi".to_owned()],
+            exact_token_bytes: 65536,
+            capture_chars: 10,
+        }
+    }
+
+    fn analyze(settings: &Settings, body: &serde_json::Value) -> Analysis {
+        Analyzer::new(settings).unwrap().analyze(body, Format::Chat)
+    }
+
+    #[test]
+    fn one_request() {
+        let body = json!({
+            "max_tokens": 100,
+            "tools": [{"type": "function", "function": {"name": "f"}}],
+            "messages": [
+                {"role": "system", "content": "Rules é"},
+                {"role": "developer", "content": "and more"},
+                {"role": "user", "content": "Prove it, please, now"},
+            ],
+        });
+        let analysis = analyze(&settings(), &body);
+        assert_eq!(analysis.needs, ["tools"]);
+        assert_eq!((analysis.ask.as_str(), analysis.system.as_str()), ("Prove it, ", "Rules é\nan"));
+        assert_eq!((analysis.max_output_tokens, analysis.tokens_exact), (Some(100), true));
+        assert_eq!((analysis.score, analysis.raw_score), (35, 35.0));
+        let points: f64 = analysis.contributions.iter().map(|share| share.points).sum();
+        assert!((points - analysis.raw_score).abs() < 1e-9);
+        assert_eq!(analysis.contributions.last().unwrap().signal, "floor:keywords");
+        let feature =
+            |name| analysis.features[FEATURE_NAMES.iter().position(|&known| known == name).unwrap()];
+        assert_eq!((feature("turns"), feature("messages"), feature("tools")), (1.0, 3.0, 1.0));
+        assert_eq!(feature("tool_tokens"), analysis.tool_tokens as f64);
+    }
+
+    #[test]
+    fn nothing_captured_unless_asked() {
+        let body = json!({"messages": [{"role": "user", "content": "secret"}, {"role": "system", "content": "secret"}]});
+        let analysis = analyze(&Settings { capture_chars: 0, ..settings() }, &body);
+        assert_eq!((analysis.ask.as_str(), analysis.system.as_str()), ("", ""));
+    }
+
+    #[test]
+    fn weights_are_ratios() {
+        let body = json!({"messages": [{"role": "user", "content": "hi, prove it"}]});
+        let doubled = Settings { weights: settings().weights.map(|weight| weight * 2.0), ..settings() };
+        assert_eq!(analyze(&settings(), &body), analyze(&doubled, &body));
+    }
+
+    #[test]
+    fn wrong_settings() {
+        let refused = |settings| Analyzer::new(&settings).unwrap_err();
+        for weights in [[0.0; 6], [1.0, -1.0, 1.0, 1.0, 1.0, 1.0], [f64::NAN; 6], [f64::INFINITY; 6]] {
+            assert_eq!(refused(Settings { weights, ..settings() }), Error::Weights);
+        }
+        for thresholds in [&[1, 2, 3, 4][..], &[0, 1, 2, 3, 4], &[1, 2, 2, 3, 4], &[1, 2, 3, 4, 5, 6]] {
+            let token_thresholds = thresholds.to_vec();
+            assert_eq!(refused(Settings { token_thresholds, ..settings() }), Error::TokenThresholds);
+        }
+        let error = refused(Settings { simple_keywords: vec!["a\n".to_owned()], ..settings() });
+        assert_eq!(error.to_string(), r#"keyword "a\n": keyword begins or ends with a space"#);
+    }
+
+    #[test]
+    fn scores_round_half_up() {
+        assert_eq!([0.0, 0.49, 0.5, 30.5, 99.5, 100.0].map(round_half_up), [0, 0, 1, 31, 100, 100]);
+    }
+
+    #[test]
+    fn hostile_bodies_end() {
+        let analyzer = Analyzer::new(&settings()).unwrap();
+        for unit in [
+            "a",
+            " ",
+            "`",
+            "```\n",
+            "<reminder>",
+            "<reminder>x</reminder>",
+            "hi prove ",
+            "\u{10ffff}",
+            "?\n- ",
+        ] {
+            let text = unit.repeat(1_000_000 / unit.len());
+            let body = json!({"messages": [{"role": "user", "content": text}]});
+            assert!(analyzer.analyze(&body, Format::Messages).score <= 100);
+        }
+        let many =
+            json!({"messages": vec![json!({"role": "user", "content": [{"text": "x"}, "y", {}]}); 100_000]});
+        assert_eq!(analyzer.analyze(&many, Format::Chat).ask_tokens, 3);
+    }
+}

@@ -1,0 +1,46 @@
+//! The one error type of this crate.
+
+/// What can be wrong with what the operator or the caller gave. Nothing inside a request body is an error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name of a request format that this crate does not read.
+    #[error("unknown request format {quoted}; known: {known}", quoted = quote(.0), known = crate::extract::Format::NAMES.join(", "))]
+    Format(String),
+    /// The weights name something else than the signals.
+    #[error("weights must name exactly: {}", crate::score::SIGNALS.join(", "))]
+    WeightNames,
+    /// A weight is negative, infinite or not a number, or all are 0.
+    #[error("weights must be finite, not negative and not all zero")]
+    Weights,
+    /// The thresholds of the token curve are no curve.
+    #[error("token_thresholds must be five ascending positive token counts")]
+    TokenThresholds,
+    /// A size below 0.
+    #[error("exact_token_bytes and capture_chars must not be negative")]
+    Negative,
+    /// A pattern that cannot be meant so.
+    #[error("pattern {}: {problem}", quote(pattern))]
+    Pattern {
+        /// The pattern as given.
+        pattern: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A keyword that could never match.
+    #[error("keyword {}: {problem}", quote(keyword))]
+    Keyword {
+        /// The keyword as given.
+        keyword: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A keyword set too large for one automaton.
+    #[error("too many keywords: {0}")]
+    Lexicon(String),
+}
+
+/// `text` as a JSON string: nothing in it can break a line of a log.
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,511 @@
+//! Request body of any of five formats -> parts (role, kind, text), tools, needs.
+//!
+//! Reads what is there and ignores what it does not know: a wrong type anywhere is as good as absent, never an error. Work
+//! is linear in the size of the body and recursion is bounded by [`MAX_DEPTH`].
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+use crate::json::{Json, Key, Object, weigh};
+
+/// Nesting of content blocks (a tool result holding blocks, and so on); what lies deeper is ignored.
+pub const MAX_DEPTH: usize = 8;
+/// A limit on output tokens above this one is taken for a mistake.
+pub const MAX_OUTPUT_TOKENS: i64 = 1_000_000_000;
+
+/// The request formats that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// OpenAI chat completions.
+    Chat,
+    /// Anthropic messages.
+    Messages,
+    /// OpenAI responses.
+    Responses,
+    /// OpenAI's old completions.
+    Completions,
+    /// Gemini's generateContent.
+    GenerateContent,
+}
+
+impl Format {
+    /// The names of all formats, in the order of the enum.
+    pub const NAMES: [&'static str; 5] = ["chat", "messages", "responses", "completions", "generate_content"];
+
+    /// The name that [`FromStr`] reads.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Messages => "messages",
+            Self::Responses => "responses",
+            Self::Completions => "completions",
+            Self::GenerateContent => "generate_content",
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "chat" => Ok(Self::Chat),
+            "messages" => Ok(Self::Messages),
+            "responses" => Ok(Self::Responses),
+            "completions" => Ok(Self::Completions),
+            "generate_content" => Ok(Self::GenerateContent),
+            _ => Err(Error::Format(name.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+    Tool,
+    Other,
+}
+
+impl Role {
+    fn of<O: Object>(message: &O) -> Self {
+        let Some(role) = message.get(Key::Role) else { return Self::User };
+        match role.as_text().as_ref().map(AsRef::as_ref) {
+            Some("system" | "developer") => Self::System,
+            Some("user") => Self::User,
+            Some("assistant" | "model") => Self::Assistant,
+            Some("tool" | "function") => Self::Tool,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What a text is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+}
+
+/// One text, never empty.
+#[derive(Debug, Clone)]
+pub struct Part<T> {
+    /// Who speaks.
+    pub role: Role,
+    /// What for.
+    pub kind: Kind,
+    /// The text, or a reference to it.
+    pub text: T,
+    /// Index of the message it stands in; None outside the conversation. A system prompt may be either.
+    pub message: Option<usize>,
+}
+
+/// All that scoring needs of a body. Sizes in bytes of UTF-8.
+#[derive(Debug)]
+pub struct Extract<T> {
+    /// Texts in the order of the body.
+    pub parts: Vec<Part<T>>,
+    /// Messages, wrong ones included.
+    pub messages: usize,
+    /// Message (as in [`Part`]) and error flag of each tool result.
+    pub results: Vec<(Option<usize>, bool)>,
+    /// Tools declared.
+    pub tools: usize,
+    /// Their weight, see [`weigh`].
+    pub tool_bytes: usize,
+    /// Weight of tool calls that are no text.
+    pub call_bytes: usize,
+    /// Tokens of a prompt given as token ids.
+    pub token_ids: usize,
+    /// Images and videos.
+    pub images: usize,
+    /// Audio pieces.
+    pub audios: usize,
+    /// Documents.
+    pub files: usize,
+    /// Whether the client marks what to cache.
+    pub cache_marks: bool,
+}
+
+/// Reads `body`, a request of `format`. What is no object has nothing in it.
+pub fn extract<V: Json>(body: &V, format: Format) -> Extract<V::Text> {
+    let mut found = Extract::new();
+    if let Some(body) = body.as_object() {
+        found.cache_marks = body.has_object(Key::CacheControl);
+        match format {
+            Format::Chat | Format::Messages => found.read_chat(&body),
+            Format::Responses => found.read_responses(&body),
+            Format::Completions => found.read_completions(&body),
+            Format::GenerateContent => found.read_generate_content(&body),
+        }
+        found.read_tools(&body);
+    }
+    found
+}
+
+/// Where a text stands: what its part will say of it.
+#[derive(Clone, Copy)]
+struct Place {
+    role: Role,
+    kind: Kind,
+    message: Option<usize>,
+}
+
+impl Place {
+    const SYSTEM: Self = Self { role: Role::System, kind: Kind::Text, message: None };
+
+    fn new(role: Role, kind: Kind, message: usize) -> Self {
+        Self { role, kind, message: Some(message) }
+    }
+}
+
+impl<T: AsRef<str>> Extract<T> {
+    fn new() -> Self {
+        Self {
+            parts: Vec::new(),
+            messages: 0,
+            results: Vec::new(),
+            tools: 0,
+            tool_bytes: 0,
+            call_bytes: 0,
+            token_ids: 0,
+            images: 0,
+            audios: 0,
+            files: 0,
+            cache_marks: false,
+        }
+    }
+
+    fn text(&mut self, place: Place, text: Option<T>) {
+        if let Some(text) = text.filter(|text| !text.as_ref().is_empty()) {
+            self.parts.push(Part { role: place.role, kind: place.kind, text, message: place.message });
+        }
+    }
+
+    /// A string, a block, or a list of either.
+    fn content<V: Json<Text = T>>(&mut self, place: Place, value: Option<V>, depth: usize) {
+        let Some(value) = value else { return };
+        if let Some(items) = value.as_list() {
+            for item in items {
+                self.item(place, &item, depth);
+            }
+        } else {
+            self.item(place, &value, depth);
+        }
+    }
+
+    fn item<V: Json<Text = T>>(&mut self, place: Place, item: &V, depth: usize) {
+        if let Some(block) = item.as_object() {
+            self.block(place, &block, depth);
+        } else {
+            self.text(place, item.as_text());
+        }
+    }
+
+    /// One content block of any provider's dialect.
+    fn block<O>(&mut self, place: Place, block: &O, depth: usize)
+    where
+        O: Object<Value: Json<Text = T>>,
+    {
+        if depth > MAX_DEPTH {
+            return;
+        }
+        self.cache_marks |= block.has_object(Key::CacheControl);
+        let name = block.text(Key::Type);
+        match name.as_ref().map_or("", AsRef::as_ref) {
+            "text" | "input_text" | "output_text" | "summary_text" => self.text_block(place, block),
+            "thinking" => self.text(Place { kind: Kind::Thinking, ..place }, block.text(Key::Thinking)),
+            "image" | "image_url" | "input_image" => self.images += 1,
+            "audio" | "input_audio" => self.audios += 1,
+            "file" | "input_file" | "document" => self.files += 1,
+            "tool_use" | "server_tool_use" | "mcp_tool_use" => self.weigh_call(block.get(Key::Input)),
+            "" if block.get(Key::Text).is_some_and(|text| text.as_text().is_some()) => {
+                self.text_block(place, block);
+            }
+            "" => self.gemini_part(place.message, block),
+            other if other.ends_with("tool_result") => {
+                self.results.push((place.message, block.has_true(Key::IsError)));
+                let inner = Place { role: Role::Tool, kind: Kind::ToolResult, ..place };
+                self.content(inner, block.get(Key::Content), depth + 1);
+            }
+            _ => {}
+        }
+    }
+
+    fn text_block<O>(&mut self, place: Place, block: &O)
+    where
+        O: Object<Value: Json<Text = T>>,
+    {
+        let kind = if block.has_true(Key::Thought) { Kind::Thinking } else { place.kind };
+        self.text(Place { kind, ..place }, block.text(Key::Text));
+    }
+
+    fn gemini_part<O>(&mut self, message: Option<usize>, block: &O)
+    where
+        O: Object<Value: Json<Text = T>>,
+    {
+        for key in [Key::InlineDataCamel, Key::InlineData, Key::FileDataCamel, Key::FileData] {
+            let Some(data) = block.object(key) else { continue };
+            let mime = data.text(Key::MimeTypeCamel).filter(|mime| !mime.as_ref().is_empty());
+            let mime = mime.or_else(|| data.text(Key::MimeType));
+            match mime.as_ref().map_or("", AsRef::as_ref).split_once('/') {
+                Some(("image" | "video", _)) => self.images += 1,
+                Some(("audio", _)) => self.audios += 1,
+                _ => self.files += 1,
+            }
+        }
+        for key in [Key::FunctionCallCamel, Key::FunctionCall] {
+            if let Some(call) = block.object(key) {
+                self.weigh_call(call.get(Key::Args));
+            }
+        }
+        for key in [Key::FunctionResponseCamel, Key::FunctionResponse] {
+            if let Some(response) = block.object(key) {
+                self.results.push((message, false));
+                self.weigh_call(response.get(Key::Response));
+            }
+        }
+    }
+
+    /// Arguments of a tool call: JSON text, or the value itself.
+    fn call<V: Json<Text = T>>(&mut self, arguments: Option<V>, message: usize) {
+        let Some(arguments) = arguments.filter(|value| !value.is_null()) else { return };
+        match arguments.as_text() {
+            Some(text) => self.text(Place::new(Role::Assistant, Kind::ToolCall, message), Some(text)),
+            None => self.call_bytes += weigh(arguments),
+        }
+    }
+
+    fn weigh_call<V: Json>(&mut self, value: Option<V>) {
+        self.call_bytes += value.map_or(NULL_BYTES, weigh);
+    }
+
+    /// OpenAI chat completions, and Anthropic messages, whose `system` stands outside the conversation.
+    fn read_chat<O>(&mut self, body: &O)
+    where
+        O: Object<Value: Json<Text = T, Object = O>>,
+    {
+        self.content(Place::SYSTEM, body.get(Key::System), 0);
+        for (index, message) in body.objects(Key::Messages) {
+            self.messages = index + 1;
+            let role = Role::of(&message);
+            let kind = if role == Role::Tool { Kind::ToolResult } else { Kind::Text };
+            if role == Role::Tool {
+                self.results.push((Some(index), false));
+            }
+            self.content(Place::new(role, kind, index), message.get(Key::Content), 0);
+            self.text(Place::new(role, Kind::Thinking, index), message.text(Key::ReasoningContent));
+            for (_, call) in message.objects(Key::ToolCalls) {
+                for (key, inner) in [(Key::Function, Key::Arguments), (Key::Custom, Key::Input)] {
+                    if let Some(function) = call.object(key) {
+                        self.call(function.get(inner), index);
+                    }
+                }
+            }
+            if let Some(function) = message.object(Key::FunctionCall) {
+                self.call(function.get(Key::Arguments), index);
+            }
+        }
+    }
+
+    fn read_responses<O>(&mut self, body: &O)
+    where
+        O: Object<Value: Json<Text = T, Object = O>>,
+    {
+        self.content(Place::SYSTEM, body.get(Key::Instructions), 0);
+        if let Some(text) = body.text(Key::Input) {
+            self.messages = 1;
+            self.text(Place::new(Role::User, Kind::Text, 0), Some(text));
+            return;
+        }
+        for (index, item) in body.objects(Key::Input) {
+            self.messages = index + 1;
+            let name = item.text(Key::Type);
+            match name.as_ref().map_or("", AsRef::as_ref) {
+                "" | "message" => {
+                    self.content(Place::new(Role::of(&item), Kind::Text, index), item.get(Key::Content), 0);
+                }
+                "function_call" | "custom_tool_call" | "mcp_call" | "local_shell_call" => {
+                    for key in [Key::Arguments, Key::Input, Key::Action] {
+                        self.call(item.get(key), index);
+                    }
+                }
+                "reasoning" => {
+                    let place = Place::new(Role::Assistant, Kind::Thinking, index);
+                    self.content(place, item.get(Key::Summary), 0);
+                }
+                name if name.ends_with("_output") => {
+                    self.results.push((Some(index), false));
+                    let place = Place::new(Role::Tool, Kind::ToolResult, index);
+                    self.content(place, item.get(Key::Output), 0);
+                }
+                _ => self.block(Place::new(Role::User, Kind::Text, index), &item, 0),
+            }
+        }
+    }
+
+    /// A prompt is a string, a list of strings, token ids, or a list of lists of token ids.
+    fn read_completions<O>(&mut self, body: &O)
+    where
+        O: Object<Value: Json<Text = T>>,
+    {
+        self.messages = 1;
+        let Some(prompt) = body.get(Key::Prompt) else { return };
+        let items = prompt.as_list();
+        self.content(Place::new(Role::User, Kind::Text, 0), Some(prompt), 0);
+        for item in items.into_iter().flatten() {
+            let ids = item.as_list().map_or(0, |ids| ids.filter(Json::is_int).count());
+            self.token_ids += ids + usize::from(item.is_int());
+        }
+    }
+
+    fn read_generate_content<O>(&mut self, body: &O)
+    where
+        O: Object<Value: Json<Text = T, Object = O>>,
+    {
+        for key in [Key::SystemInstructionCamel, Key::SystemInstruction] {
+            let system = body.get(key);
+            let parts = match system.as_ref().and_then(Json::as_object) {
+                Some(object) => object.get(Key::Parts),
+                None => system,
+            };
+            self.content(Place::SYSTEM, parts, 0);
+        }
+        let Some(contents) = body.get(Key::Contents) else {
+            self.messages = 1;
+            return;
+        };
+        match contents.as_list() {
+            Some(items) => items.enumerate().for_each(|(index, item)| self.gemini_content(index, &item)),
+            None => self.gemini_content(0, &contents),
+        }
+    }
+
+    fn gemini_content<V: Json<Text = T>>(&mut self, index: usize, item: &V) {
+        self.messages = index + 1;
+        match item.as_object() {
+            Some(object) => {
+                self.content(Place::new(Role::of(&object), Kind::Text, index), object.get(Key::Parts), 0);
+            }
+            None => self.text(Place::new(Role::User, Kind::Text, index), item.as_text()),
+        }
+    }
+
+    fn read_tools<O>(&mut self, body: &O)
+    where
+        O: Object<Value: Json<Object = O>>,
+    {
+        for key in [Key::Tools, Key::Functions] {
+            let items = body.get(key).and_then(|tools| tools.as_list());
+            for item in items.into_iter().flatten() {
+                let Some(tool) = item.as_object() else { continue };
+                let declarations = tool.get(Key::FunctionDeclarationsCamel);
+                let declarations = declarations.or_else(|| tool.get(Key::FunctionDeclarations));
+                self.tools += declarations.and_then(|list| list.as_list()).map_or(1, |list| list.len());
+                self.tool_bytes += weigh(item);
+                self.cache_marks |= tool.has_object(Key::CacheControl);
+            }
+        }
+    }
+}
+
+/// What [`weigh`] says of a null, and so of an absent value.
+const NULL_BYTES: usize = 4;
+
+/// What a model must be able to do for this body, in a fixed order.
+pub fn needs<V: Json, T>(body: &V, found: &Extract<T>) -> Vec<&'static str> {
+    let body = body.as_object();
+    let asks = |wanted: fn(&V::Object) -> bool| body.as_ref().is_some_and(wanted);
+    let flags = [
+        ("vision", found.images > 0),
+        ("audio", found.audios > 0),
+        ("file", found.files > 0),
+        ("tools", found.tools > 0 && !asks(refuses_tools)),
+        ("parallel_tools", found.tools > 0 && asks(|body| body.has_true(Key::ParallelToolCalls))),
+        ("json_schema", asks(wants_json)),
+        ("reasoning", asks(wants_reasoning)),
+        ("prompt_cache", found.cache_marks),
+    ];
+    flags.into_iter().filter_map(|(name, wanted)| wanted.then_some(name)).collect()
+}
+
+/// The limit on output tokens that the client set, if it is a sane number.
+pub fn max_output_tokens<V: Json>(body: &V) -> Option<i64> {
+    let body = body.as_object()?;
+    let config = body.object(Key::GenerationConfig);
+    [
+        body.get(Key::MaxCompletionTokens),
+        body.get(Key::MaxOutputTokens),
+        body.get(Key::MaxTokens),
+        config.and_then(|config| config.get(Key::MaxOutputTokensCamel)),
+    ]
+    .into_iter()
+    .flatten()
+    .filter_map(|value| value.as_i64())
+    .find(|limit| (1..=MAX_OUTPUT_TOKENS).contains(limit))
+}
+
+fn refuses_tools<O: Object>(body: &O) -> bool {
+    let choice = body.get(Key::ToolChoice);
+    let choice = match choice.as_ref().and_then(Json::as_object) {
+        Some(object) => object.get(Key::Type),
+        None => choice,
+    };
+    is(choice.and_then(|choice| choice.as_text()), &["none"])
+}
+
+fn wants_json<O>(body: &O) -> bool
+where
+    O: Object<Value: Json<Object = O>>,
+{
+    let inner = |key| body.object(key).and_then(|outer| outer.object(Key::Format));
+    let formats = [
+        body.object(Key::ResponseFormat),
+        inner(Key::Text),
+        body.object(Key::OutputFormat),
+        inner(Key::OutputConfig),
+    ];
+    let by_type = |format: O| is(format.text(Key::Type), &["json_schema", "json_object"]);
+    formats.into_iter().flatten().any(by_type)
+        || body.object(Key::GenerationConfig).is_some_and(|config| {
+            is(config.text(Key::ResponseMimeType), &["application/json"])
+                || config.has_object(Key::ResponseSchema)
+                || config.has_object(Key::ResponseJsonSchema)
+        })
+}
+
+fn wants_reasoning<O>(body: &O) -> bool
+where
+    O: Object<Value: Json<Object = O>>,
+{
+    let thinking = body.object(Key::Thinking).and_then(|thinking| thinking.text(Key::Type));
+    if is(thinking, &["enabled", "adaptive"]) {
+        return true;
+    }
+    let given = |effort: &<O::Value as Json>::Text| !effort.as_ref().is_empty();
+    let effort = body.text(Key::ReasoningEffort).filter(given);
+    let effort = effort.or_else(|| body.object(Key::Reasoning)?.text(Key::Effort)).filter(given);
+    effort.is_some_and(|effort| effort.as_ref() != "none")
+        || body.object(Key::GenerationConfig).is_some_and(|config| config.has_object(Key::ThinkingConfig))
+}
+
+fn is<T: AsRef<str>>(text: Option<T>, names: &[&str]) -> bool {
+    text.is_some_and(|text| names.contains(&text.as_ref()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! A JSON-like value seen through a trait, so that one extractor reads Python objects and `serde_json` alike.
+//!
+//! Every question is answered with "no" for a value of another type: a wrong type in a request is as good as absent.
+
+macro_rules! keys {
+    ($($name:ident = $text:literal,)*) => {
+        /// A name that the extractor looks up. One enum, so that a binding can prepare its own form of each once.
+        #[allow(missing_docs)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Key { $($name),* }
+
+        impl Key {
+            /// Every key, in the order of the enum.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The key as it stands in JSON.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+        }
+    };
+}
+
+keys! {
+    Action = "action",
+    Args = "args",
+    Arguments = "arguments",
+    CacheControl = "cache_control",
+    Content = "content",
+    Contents = "contents",
+    Custom = "custom",
+    Effort = "effort",
+    FileData = "file_data",
+    FileDataCamel = "fileData",
+    Format = "format",
+    Function = "function",
+    FunctionCall = "function_call",
+    FunctionCallCamel = "functionCall",
+    FunctionDeclarations = "function_declarations",
+    FunctionDeclarationsCamel = "functionDeclarations",
+    FunctionResponse = "function_response",
+    FunctionResponseCamel = "functionResponse",
+    Functions = "functions",
+    GenerationConfig = "generationConfig",
+    InlineData = "inline_data",
+    InlineDataCamel = "inlineData",
+    Input = "input",
+    Instructions = "instructions",
+    IsError = "is_error",
+    MaxCompletionTokens = "max_completion_tokens",
+    MaxOutputTokens = "max_output_tokens",
+    MaxOutputTokensCamel = "maxOutputTokens",
+    MaxTokens = "max_tokens",
+    Messages = "messages",
+    MimeType = "mime_type",
+    MimeTypeCamel = "mimeType",
+    Output = "output",
+    OutputConfig = "output_config",
+    OutputFormat = "output_format",
+    ParallelToolCalls = "parallel_tool_calls",
+    Parts = "parts",
+    Prompt = "prompt",
+    Reasoning = "reasoning",
+    ReasoningContent = "reasoning_content",
+    ReasoningEffort = "reasoning_effort",
+    Response = "response",
+    ResponseFormat = "response_format",
+    ResponseJsonSchema = "responseJsonSchema",
+    ResponseMimeType = "responseMimeType",
+    ResponseSchema = "responseSchema",
+    Role = "role",
+    Summary = "summary",
+    System = "system",
+    SystemInstruction = "system_instruction",
+    SystemInstructionCamel = "systemInstruction",
+    Text = "text",
+    Thinking = "thinking",
+    ThinkingConfig = "thinkingConfig",
+    Thought = "thought",
+    ToolCalls = "tool_calls",
+    ToolChoice = "tool_choice",
+    Tools = "tools",
+    Type = "type",
+}
+
+/// A value of a request body. Cheap to clone: it refers to the body.
+pub trait Json: Clone {
+    /// A text of the body, clean UTF-8: a lone surrogate is one U+FFFD.
+    type Text: AsRef<str>;
+    /// An object of the body.
+    type Object: Object<Value = Self>;
+    /// A list of the body.
+    type List: Iterator<Item = Self> + ExactSizeIterator;
+
+    /// The text, if this is a string.
+    fn as_text(&self) -> Option<Self::Text>;
+    /// The object, if this is one.
+    fn as_object(&self) -> Option<Self::Object>;
+    /// The items, if this is a list.
+    fn as_list(&self) -> Option<Self::List>;
+    /// Whether this is a whole number of any size; a boolean is none.
+    fn is_int(&self) -> bool;
+    /// The whole number, if this is one that fits.
+    fn as_i64(&self) -> Option<i64>;
+    /// Whether this is the boolean `true`.
+    fn is_true(&self) -> bool;
+    /// Whether this is null.
+    fn is_null(&self) -> bool;
+    /// Whether this is an object.
+    fn is_object(&self) -> bool {
+        self.as_object().is_some()
+    }
+}
+
+/// An object of a request body.
+pub trait Object {
+    /// What it holds.
+    type Value: Json;
+
+    /// The value under `key`; None if there is none. A null is a value.
+    fn get(&self, key: Key) -> Option<Self::Value>;
+    /// Calls `visit` with each key, in bytes of UTF-8 (None for a key that is no string), and its value.
+    fn each(&self, visit: impl FnMut(Option<usize>, Self::Value));
+
+    /// The object under `key`.
+    fn object(&self, key: Key) -> Option<<Self::Value as Json>::Object> {
+        self.get(key)?.as_object()
+    }
+    /// The text under `key`.
+    fn text(&self, key: Key) -> Option<<Self::Value as Json>::Text> {
+        self.get(key)?.as_text()
+    }
+    /// The objects of the list under `key`, each with its place among all items.
+    fn objects(&self, key: Key) -> impl Iterator<Item = (usize, <Self::Value as Json>::Object)> {
+        let items = self.get(key).and_then(|value| value.as_list());
+        let items = items.into_iter().flatten().enumerate();
+        items.filter_map(|(index, item)| Some((index, item.as_object()?)))
+    }
+    /// Whether an object stands under `key`.
+    fn has_object(&self, key: Key) -> bool {
+        self.get(key).is_some_and(|value| value.is_object())
+    }
+    /// Whether `true` stands under `key`.
+    fn has_true(&self, key: Key) -> bool {
+        self.get(key).is_some_and(|value| value.is_true())
+    }
+}
+
+/// Approximate bytes of `value` as compact JSON: texts and keys in UTF-8 plus 2 and 4, containers 2 plus 1 an item of a
+/// list, anything else 4. Iterative, so that nesting cannot exhaust the stack.
+pub fn weigh<V: Json>(value: V) -> usize {
+    let mut total = 0;
+    let mut stack = vec![value];
+    while let Some(item) = stack.pop() {
+        if let Some(text) = item.as_text() {
+            total += text.as_ref().len() + 2;
+        } else if let Some(object) = item.as_object() {
+            total += 2;
+            object.each(|key, value| {
+                total += key.unwrap_or(0) + 4;
+                stack.push(value);
+            });
+        } else if let Some(list) = item.as_list() {
+            total += 2 + list.len();
+            stack.extend(list);
+        } else {
+            total += 4;
+        }
+    }
+    total
+}
+
+impl<'a> Json for &'a serde_json::Value {
+    type Text = &'a str;
+    type Object = &'a serde_json::Map<String, serde_json::Value>;
+    type List = std::slice::Iter<'a, serde_json::Value>;
+
+    fn as_text(&self) -> Option<Self::Text> {
+        self.as_str()
+    }
+    fn as_object(&self) -> Option<Self::Object> {
+        serde_json::Value::as_object(self)
+    }
+    fn as_list(&self) -> Option<Self::List> {
+        self.as_array().map(|items| items.iter())
+    }
+    fn is_int(&self) -> bool {
+        serde_json::Value::is_i64(self) || self.is_u64()
+    }
+    fn as_i64(&self) -> Option<i64> {
+        serde_json::Value::as_i64(self)
+    }
+    fn is_true(&self) -> bool {
+        self.as_bool() == Some(true)
+    }
+    fn is_null(&self) -> bool {
+        serde_json::Value::is_null(self)
+    }
+}
+
+impl<'a> Object for &'a serde_json::Map<String, serde_json::Value> {
+    type Value = &'a serde_json::Value;
+
+    fn get(&self, key: Key) -> Option<Self::Value> {
+        serde_json::Map::get(self, key.as_str())
+    }
+    fn each(&self, mut visit: impl FnMut(Option<usize>, Self::Value)) {
+        for (key, value) in self.iter() {
+            visit(Some(key.len()), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn keys_are_in_order_and_distinct() {
+        let mut names: Vec<_> = Key::ALL.iter().map(|key| key.as_str()).collect();
+        assert!(Key::ALL.iter().enumerate().all(|(index, &key)| key as usize == index));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Key::ALL.len());
+    }
+
+    #[test]
+    fn wrong_types_answer_no() {
+        let body = json!({"text": 1, "type": true, "parts": [1, {"text": "x"}, null], "input": 1.0, "max_tokens": 7});
+        let body = Json::as_object(&&body).unwrap();
+        assert!(body.text(Key::Text).is_none());
+        assert!(body.object(Key::Parts).is_none());
+        assert!(Object::get(&body, Key::Role).is_none());
+        assert_eq!(body.objects(Key::Parts).map(|(index, _)| index).collect::<Vec<_>>(), [1]);
+        assert!(body.has_true(Key::Type) && !body.has_true(Key::Text));
+        let is_int = |key| Json::is_int(&Object::get(&body, key).unwrap());
+        assert!(is_int(Key::MaxTokens) && !is_int(Key::Type) && !is_int(Key::Input));
+        assert_eq!(Json::as_i64(&Object::get(&body, Key::MaxTokens).unwrap()), Some(7));
+    }
+
+    #[test]
+    fn weighs() {
+        assert_eq!(weigh(&json!(null)), 4);
+        assert_eq!(weigh(&json!("é")), 4);
+        assert_eq!(weigh(&json!([])), 2);
+        assert_eq!(weigh(&json!({"ab": [1, "x", {}]})), 2 + 6 + 5 + 4 + 3 + 2);
+    }
+
+    #[test]
+    fn weighs_deep_nesting_without_recursion() {
+        // Built and taken apart by hand: dropping such a value recurses.
+        let mut deep = json!(0);
+        for _ in 0..10_000 {
+            deep = serde_json::Value::Array(vec![deep]);
+        }
+        assert_eq!(weigh(&deep), 10_000 * 3 + 4);
+        while let serde_json::Value::Array(mut items) = deep {
+            deep = items.pop().unwrap();
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The Python module `bsgateway._core`: conversions, and nothing else. Its documentation stands in `_core.pyi`.
+//!
+//! The GIL is kept throughout: an analysis takes less time than taking the GIL back can, and reads Python objects.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyMapping, PyString, PyTuple, list, tuple};
+
+use crate::json::{Json, Key, Object};
+use crate::score::{CONSTANTS, CURVES, Contribution, FLOORS, SIGNALS};
+use crate::{Analysis, Analyzer, Error, Format, GlobSet, Settings, chars, features, keywords, tokens};
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        PyValueError::new_err(error.to_string())
+    }
+}
+
+/// Runs `work`; a panic becomes a RuntimeError. PyO3's own PanicException is no `Exception`: the gateway, which answers
+/// every `Exception` with the fallback tier, would let it end the request.
+fn guarded<R>(work: impl FnOnce() -> R) -> PyResult<R> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        PyRuntimeError::new_err(
+            "bsgateway._core failed inside; this is a bug, please report the panic on standard error",
+        )
+    })
+}
+
+/// Text of a Python string, borrowed where its UTF-8 form can be.
+enum Text {
+    Backed(PyBackedStr),
+    Owned(String),
+}
+
+impl Text {
+    fn new(string: &Bound<'_, PyString>) -> Self {
+        if let Ok(text) = PyBackedStr::try_from(string.clone()) {
+            return Self::Backed(text);
+        }
+        let encoded = string.call_method1("encode", ("utf-8", "surrogatepass"));
+        let bytes = encoded.and_then(|encoded| encoded.extract::<Vec<u8>>());
+        Self::Owned(bytes.map(|bytes| chars::clean(&bytes).into_owned()).unwrap_or_default())
+    }
+}
+
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        match self {
+            Self::Backed(text) => text,
+            Self::Owned(text) => text,
+        }
+    }
+}
+
+/// Any Python object. Subclasses of dict, list, tuple, str and int count as what they derive from.
+#[derive(Clone)]
+struct Value<'py>(Bound<'py, PyAny>);
+
+impl<'py> Json for Value<'py> {
+    type Text = Text;
+    type Object = Dict<'py>;
+    type List = Items<'py>;
+
+    fn as_text(&self) -> Option<Text> {
+        self.0.cast::<PyString>().ok().map(Text::new)
+    }
+    fn as_object(&self) -> Option<Dict<'py>> {
+        self.0.cast::<PyDict>().ok().cloned().map(Dict)
+    }
+    fn as_list(&self) -> Option<Items<'py>> {
+        if let Ok(list) = self.0.cast::<PyList>() {
+            return Some(Items::List(list.iter()));
+        }
+        self.0.cast::<PyTuple>().ok().map(|tuple| Items::Tuple(tuple.iter()))
+    }
+    fn is_int(&self) -> bool {
+        self.0.is_instance_of::<PyInt>() && !self.0.is_instance_of::<PyBool>()
+    }
+    fn as_i64(&self) -> Option<i64> {
+        if self.is_int() { self.0.extract().ok() } else { None }
+    }
+    fn is_true(&self) -> bool {
+        self.0.cast::<PyBool>().is_ok_and(|value| value.is_true())
+    }
+    fn is_null(&self) -> bool {
+        self.0.is_none()
+    }
+    fn is_object(&self) -> bool {
+        self.0.is_instance_of::<PyDict>()
+    }
+}
+
+struct Dict<'py>(Bound<'py, PyDict>);
+
+impl<'py> Object for Dict<'py> {
+    type Value = Value<'py>;
+
+    fn get(&self, key: Key) -> Option<Value<'py>> {
+        static KEYS: PyOnceLock<Vec<Py<PyString>>> = PyOnceLock::new();
+        let py = self.0.py();
+        let intern = |key: &Key| PyString::intern(py, key.as_str()).unbind();
+        let keys = KEYS.get_or_init(py, || Key::ALL.iter().map(intern).collect());
+        self.0.get_item(keys.get(key as usize)?).ok().flatten().map(Value)
+    }
+    fn each(&self, mut visit: impl FnMut(Option<usize>, Value<'py>)) {
+        for (key, value) in self.0.iter() {
+            let bytes = key.cast::<PyString>().ok().map(|key| Text::new(key).as_ref().len());
+            visit(bytes, Value(value));
+        }
+    }
+}
+
+enum Items<'py> {
+    List(list::BoundListIterator<'py>),
+    Tuple(tuple::BoundTupleIterator<'py>),
+}
+
+impl<'py> Iterator for Items<'py> {
+    type Item = Value<'py>;
+
+    fn next(&mut self) -> Option<Value<'py>> {
+        match self {
+            Self::List(items) => items.next(),
+            Self::Tuple(items) => items.next(),
+        }
+        .map(Value)
+    }
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::List(items) => items.size_hint(),
+            Self::Tuple(items) => items.size_hint(),
+        }
+    }
+}
+
+impl ExactSizeIterator for Items<'_> {}
+
+#[pyclass(name = "GlobSet", module = "bsgateway._core", frozen)]
+struct PyGlobSet(GlobSet);
+
+#[pymethods]
+impl PyGlobSet {
+    #[new]
+    fn new(patterns: Vec<Bound<'_, PyString>>) -> PyResult<Self> {
+        Ok(Self(GlobSet::new(patterns.iter().map(Text::new))?))
+    }
+    fn first_match(&self, name: &Bound<'_, PyString>) -> PyResult<Option<usize>> {
+        guarded(|| self.0.first_match(Text::new(name).as_ref()))
+    }
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[pyclass(name = "Contribution", module = "bsgateway._core", frozen, eq)]
+#[derive(PartialEq)]
+struct PyContribution(Contribution);
+
+#[pymethods]
+impl PyContribution {
+    #[getter]
+    fn signal(&self) -> &'static str {
+        self.0.signal
+    }
+    #[getter]
+    fn value(&self) -> f64 {
+        self.0.value
+    }
+    #[getter]
+    fn weight(&self) -> f64 {
+        self.0.weight
+    }
+    #[getter]
+    fn points(&self) -> f64 {
+        self.0.points
+    }
+    fn __repr__(&self) -> String {
+        let Contribution { signal, value, weight, points } = &self.0;
+        format!("Contribution(signal='{signal}', value={value:?}, weight={weight:?}, points={points:?})")
+    }
+}
+
+#[pyclass(name = "Analysis", module = "bsgateway._core", frozen, eq)]
+#[derive(PartialEq)]
+struct PyAnalysis(Analysis);
+
+#[pymethods]
+impl PyAnalysis {
+    #[getter]
+    fn format(&self) -> &'static str {
+        self.0.format.name()
+    }
+    #[getter]
+    fn score(&self) -> u8 {
+        self.0.score
+    }
+    #[getter]
+    fn raw_score(&self) -> f64 {
+        self.0.raw_score
+    }
+    #[getter]
+    fn contributions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.contributions.iter().cloned().map(PyContribution))
+    }
+    #[getter]
+    fn features<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.features)
+    }
+    #[getter]
+    fn needs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.0.needs)
+    }
+    #[getter]
+    fn ask_tokens(&self) -> usize {
+        self.0.ask_tokens
+    }
+    #[getter]
+    fn system_tokens(&self) -> usize {
+        self.0.system_tokens
+    }
+    #[getter]
+    fn context_tokens(&self) -> usize {
+        self.0.context_tokens
+    }
+    #[getter]
+    fn tool_tokens(&self) -> usize {
+        self.0.tool_tokens
+    }
+    #[getter]
+    fn tokens_exact(&self) -> bool {
+        self.0.tokens_exact
+    }
+    #[getter]
+    fn max_output_tokens(&self) -> Option<i64> {
+        self.0.max_output_tokens
+    }
+    #[getter]
+    fn ask(&self) -> &str {
+        &self.0.ask
+    }
+    #[getter]
+    fn system(&self) -> &str {
+        &self.0.system
+    }
+    /// Without texts: a repr ends up in logs.
+    fn __repr__(&self) -> String {
+        let Analysis { format, score, context_tokens, .. } = &self.0;
+        format!("Analysis(format='{format}', score={score}, context_tokens={context_tokens}, ...)")
+    }
+}
+
+#[pyclass(name = "Analyzer", module = "bsgateway._core", frozen)]
+struct PyAnalyzer(Analyzer);
+
+#[pymethods]
+impl PyAnalyzer {
+    #[new]
+    fn new(
+        weights: &Bound<'_, PyMapping>,
+        token_thresholds: Vec<i64>,
+        complex_keywords: Vec<Bound<'_, PyString>>,
+        simple_keywords: Vec<Bound<'_, PyString>>,
+        exact_token_bytes: i64,
+        capture_chars: i64,
+    ) -> PyResult<Self> {
+        let texts =
+            |keywords: Vec<_>| keywords.iter().map(|word| Text::new(word).as_ref().to_owned()).collect();
+        Ok(Self(Analyzer::new(&Settings {
+            weights: named_weights(weights)?,
+            token_thresholds,
+            complex_keywords: texts(complex_keywords),
+            simple_keywords: texts(simple_keywords),
+            exact_token_bytes: exact_token_bytes.try_into().map_err(|_| Error::Negative)?,
+            capture_chars: capture_chars.try_into().map_err(|_| Error::Negative)?,
+        })?))
+    }
+    fn analyze(&self, body: Bound<'_, PyAny>, format: &Bound<'_, PyString>) -> PyResult<PyAnalysis> {
+        let format: Format = Text::new(format).as_ref().parse()?;
+        guarded(|| PyAnalysis(self.0.analyze(Value(body), format)))
+    }
+}
+
+fn named_weights(weights: &Bound<'_, PyMapping>) -> PyResult<[f64; SIGNALS.len()]> {
+    let mut values = [0.0; SIGNALS.len()];
+    for (name, value) in SIGNALS.into_iter().zip(&mut values) {
+        if !weights.contains(name)? {
+            return Err(Error::WeightNames.into());
+        }
+        *value = weights.get_item(name)?.extract()?;
+    }
+    if weights.len()? == SIGNALS.len() { Ok(values) } else { Err(Error::WeightNames.into()) }
+}
+
+#[pyfunction]
+fn count_tokens(text: &Bound<'_, PyString>) -> PyResult<usize> {
+    guarded(|| tokens::count_tokens(Text::new(text).as_ref()))
+}
+
+#[pyfunction]
+fn estimate_tokens(text: &Bound<'_, PyString>) -> PyResult<usize> {
+    guarded(|| tokens::estimate_tokens(Text::new(text).as_ref()))
+}
+
+#[pyfunction]
+fn default_complex_keywords(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+    PyTuple::new(py, keywords::COMPLEX)
+}
+
+#[pyfunction]
+fn default_simple_keywords(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+    PyTuple::new(py, keywords::SIMPLE)
+}
+
+#[pyfunction]
+fn score_table(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let curves = PyDict::new(py);
+    for (name, marks) in CURVES {
+        #[allow(clippy::cast_possible_truncation)] // the marks are whole numbers
+        curves.set_item(name, marks.map(|mark| mark as i64).to_vec())?;
+    }
+    let constants = PyDict::new(py);
+    for (name, value) in CONSTANTS {
+        constants.set_item(name, value)?;
+    }
+    let floors = PyList::empty(py);
+    for floor in &FLOORS {
+        let name = floor.signal.trim_start_matches("floor:");
+        let row = (name, floor.feature, floor.least, floor.height).into_pyobject(py)?;
+        floors.append(row.to_list())?;
+    }
+    let table = PyDict::new(py);
+    table.set_item("curves", curves)?;
+    table.set_item("constants", constants)?;
+    table.set_item("floors", floors)?;
+    Ok(table)
+}
+
+#[pymodule(name = "_core", gil_used = false)]
+fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add("FEATURE_VERSION", features::FEATURE_VERSION)?;
+    module.add("FEATURE_NAMES", PyTuple::new(py, features::FEATURE_NAMES)?)?;
+    module.add("SIGNALS", PyTuple::new(py, SIGNALS)?)?;
+    module.add_class::<PyAnalysis>()?;
+    module.add_class::<PyAnalyzer>()?;
+    module.add_class::<PyContribution>()?;
+    module.add_class::<PyGlobSet>()?;
+    module.add_function(wrap_pyfunction!(count_tokens, module)?)?;
+    module.add_function(wrap_pyfunction!(estimate_tokens, module)?)?;
+    module.add_function(wrap_pyfunction!(default_complex_keywords, module)?)?;
+    module.add_function(wrap_pyfunction!(default_simple_keywords, module)?)?;
+    module.add_function(wrap_pyfunction!(score_table, module)?)?;
+    Ok(())
+}
