@@ -1,0 +1,1 @@
+"""The log path: queue -> writer -> COPY. Nothing in here is ever awaited by a request."""

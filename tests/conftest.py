@@ -1,0 +1,44 @@
+"""One PostgreSQL for the whole run, and a database of its own for each test that asks for one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from bsgateway.embedded import EmbeddedPostgres
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `import builders`
+
+
+@pytest.fixture(scope="session")
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory that all tests of the run share."""
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(state_dir: Path) -> Iterator[str]:
+    """DSN of the PostgreSQL of this run: the embedded one, or BSGATEWAY_TEST_POSTGRES to test another version."""
+    if dsn := os.environ.get("BSGATEWAY_TEST_POSTGRES"):
+        yield dsn
+        return
+    with EmbeddedPostgres(state_dir) as server:
+        yield server.dsn
+
+
+@pytest.fixture
+async def postgres_dsn(postgres_server: str) -> AsyncIterator[str]:
+    """DSN of a fresh, empty database."""
+    name = f"test_{uuid4().hex}"
+    connection = await asyncpg.connect(postgres_server)
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield urlunsplit(urlsplit(postgres_server)._replace(path=f"/{name}"))
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
