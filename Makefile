@@ -49,7 +49,7 @@ unit: $(CORE) ## the Python tests: unit, parity, integration, end to end (ARGS="
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: $(CORE) ## the benchmarks (pytest-benchmark), as a table
-	$(BIN)/python -m pytest benches -c benches/pytest.ini $(ARGS)
+	$(BIN)/python -m pytest benches -o python_files="bench_*.py" --benchmark-only $(ARGS)
 
 schema: $(CORE) ## write the JSON Schema of gateway.yaml anew
 	$(BIN)/bsgateway check --schema > python/bsgateway/gateway.schema.json

@@ -7,10 +7,9 @@ Three passes over one parsed file: YAML itself, its shape (the JSON Schema of `c
 from __future__ import annotations
 
 import copy
-import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,16 +17,15 @@ from typing import Any
 
 import jsonschema
 import msgspec
-import yaml
 
-from .config import AUTO_ROUTE, ENV_PREFIX, AutoAlias, Config, GatewayFile, Routing, json_schema, make_analyzer
+from . import shape
+from .config import AUTO_ROUTE, ENV_PREFIX, AutoAlias, Config, GatewayFile, Routing
 from .core import core
+from .document import Document, NotYaml, Place
 from .errors import ConfigError
 from .names import wildcard_covers
-
-Place = tuple[str | int, ...]
-Finding = tuple[Place, str, str]
-"""Where, what is wrong, what to do."""
+from .shape import Finding, nearest
+from .terminal import printable
 
 
 @dataclass(frozen=True, order=True)
@@ -69,26 +67,54 @@ def check_file(path: Path) -> tuple[Config | None, list[Problem]]:
 def check_text(source: str, path: Path) -> tuple[Config | None, list[Problem]]:
     """As `check_file`, for text already read."""
     try:
-        root = yaml.compose(source, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(source)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        return None, [Problem(line, "", f"is not valid YAML: {error.problem or error.context}")]
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        return None, [Problem(0, "", f"is not valid YAML: {type(error).__name__}")]
-    if root is None or not isinstance(data, dict):
+        document = Document(source)
+        return _check(document, path)
+    except NotYaml as error:
+        return None, [Problem(error.line, "", f"is not valid YAML: {printable(str(error))}")]
+    except RecursionError:
+        return None, [Problem(0, "", "is nested too deeply")]
+
+
+def _check(document: Document, path: Path) -> tuple[Config | None, list[Problem]]:
+    data = document.data
+    if not isinstance(data, dict):
         return None, [Problem(0, "", "is not a mapping", "it needs at least `model_list` and `routing`")]
-    lines = _Lines(root)
-    errors = list(_schema_errors(data))
-    findings = [finding for error in errors for finding in _schema_findings(error)]
+    findings = list(_odd_keys(data))
+    errors = list(shape.errors(data))
+    findings += [finding for error in errors for finding in shape.findings(error)]
     file = _decode(data, errors)
     if file is not None:
-        findings += _meaning_findings(file, data)
-    problems = {Problem(lines.of(place), _dotted(place), message, hint) for place, message, hint in findings}
-    problems.update(lines.duplicates())
+        findings += (finding for finding in _meaning_findings(file, data) if not _follows(finding[0], errors))
+    located = [(document.line(place), place, message, hint) for place, message, hint in findings]
+    located += ((line, place, "key given twice", "keep one of them") for line, place in document.duplicates())
+    problems = {
+        Problem(line, *map(printable, (_dotted(place), message, hint))) for line, place, message, hint in located
+    }
     if file is None or problems:
         return None, sorted(problems)
     return Config(path, file.routing, data), []
+
+
+def _odd_keys(data: dict[Any, Any]) -> Iterator[Finding]:
+    """Keys that are not text, where the schema speaks of keys; made text in `data`. LiteLLM's sections keep theirs."""
+    seen: set[int] = set()
+    stack: list[tuple[Any, Place]] = [(data, ())]
+    while stack:
+        value, place = stack.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict) and (not place or place[0] in GatewayFile.__struct_fields__):
+            for key in [key for key in value if not isinstance(key, str)]:
+                value.setdefault(str(key), value.pop(key))
+                yield (*place, str(key)), "key must be text", "put it in quotes"
+        if not place or place[0] == "routing" or place == ("model_list",):
+            items: Iterable[tuple[Any, Any]] = ()
+            if isinstance(value, dict):
+                items = value.items()
+            elif isinstance(value, list):
+                items = enumerate(value)
+            stack.extend((item, (*place, step)) for step, item in items)
 
 
 def _decode(data: dict[str, Any], errors: list[jsonschema.ValidationError]) -> GatewayFile | None:
@@ -97,8 +123,11 @@ def _decode(data: dict[str, Any], errors: list[jsonschema.ValidationError]) -> G
     if errors:
         data = copy.deepcopy(data)
         for error in errors:
-            if not _prune(data, error):
+            places = shape.places(error)
+            if error.validator == "required" or not all(map(_can_go_without, places)):
                 return None
+            for place in places:
+                _take_out(data, place)
     try:
         return msgspec.convert(data, GatewayFile)
     except msgspec.ValidationError:
@@ -107,129 +136,38 @@ def _decode(data: dict[str, Any], errors: list[jsonschema.ValidationError]) -> G
         raise  # the schema is made from these structs: a difference between the two is a bug of ours
 
 
-def _prune(data: Any, error: jsonschema.ValidationError) -> bool:
-    """Take the part that `error` speaks of out of `data`; whether that could be done."""
-    *parents, last = tuple(error.absolute_path) or (None,)
+def _can_go_without(place: Place) -> bool:
+    """Whether the rest still means the same. Without a tier, or the range of one, the other ranges do not."""
+    return place[:2] != ("routing", "tiers") or (len(place) > 3 and place[3] != "score_range")
+
+
+def _take_out(data: dict[str, Any], place: Place) -> None:
+    *parents, last = _whole(place)
+    owner: Any = data
     for step in parents:
-        data = data[step]
-    if error.validator == "additionalProperties":
-        owner = data if last is None else data[last]
-        for key in _unknown_keys(error):
-            owner.pop(key, None)
-        return True
-    if error.validator == "required" or last is None or last == "score_range" or "score_range" in parents:
-        return False
-    data.pop(last)
-    return True
-
-
-class _Lines:
-    """Line numbers of places in a composed YAML document."""
-
-    def __init__(self, root: yaml.Node) -> None:
-        self._root = root
-
-    def of(self, place: Place) -> int:
-        """1-based line of the key or item at `place`, or of the nearest enclosing one that exists."""
-        node, line = self._root, self._root.start_mark.line + 1
-        for step in place:
-            if isinstance(node, yaml.MappingNode):
-                found = next(((key, value) for key, value in node.value if key.value == str(step)), None)
-                if found is None:
-                    break
-                line, node = found[0].start_mark.line + 1, found[1]
-            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-                node = node.value[step]
-                line = node.start_mark.line + 1
-            else:
-                break
-        return line
-
-    def duplicates(self) -> Iterator[Problem]:
-        """Keys given twice: YAML would silently take the last."""
-        seen_nodes: set[int] = set()  # an anchor used often is one node, looked at once
-        stack: list[tuple[yaml.Node, Place]] = [(self._root, ())]
-        while stack:
-            node, place = stack.pop()
-            if id(node) in seen_nodes:
-                continue
-            seen_nodes.add(id(node))
-            if isinstance(node, yaml.SequenceNode):
-                stack.extend((item, (*place, index)) for index, item in enumerate(node.value))
-            elif isinstance(node, yaml.MappingNode):
-                keys: set[str] = set()
-                for key, value in node.value:
-                    here = (*place, str(key.value))
-                    if key.value in keys and key.tag != "tag:yaml.org,2002:merge":
-                        yield Problem(key.start_mark.line + 1, _dotted(here), "key given twice", "keep one of them")
-                    keys.add(str(key.value))
-                    stack.append((value, here))
-
-
-def _properties(error: jsonschema.ValidationError) -> dict[str, Any]:
-    """The keys that the failing part of the schema allows."""
-    schema: Any = error.schema
-    properties: dict[str, Any] = schema.get("properties", {})
-    return properties
-
-
-def _schema_errors(data: dict[Any, Any]) -> Iterator[jsonschema.ValidationError]:
-    """Leaf errors: of alternatives (`anyOf`), those of the branch that got furthest."""
-    # A YAML sequence is a list, which JSON Schema knows as array; keys must be text before a schema can speak of them.
-    validator = jsonschema.Draft202012Validator(json_schema())
-    for error in validator.iter_errors(data):
-        yield jsonschema.exceptions.best_match([error]) if error.validator == "anyOf" else error
-
-
-def _schema_findings(error: jsonschema.ValidationError) -> Iterator[Finding]:
-    place: Place = tuple(error.absolute_path)
-    if error.validator == "additionalProperties":
-        for key in _unknown_keys(error):
-            yield (*place, key), "unknown key", _nearest(key, _properties(error))
-    elif error.validator == "required":
-        instance, required = _parts(error)
-        for key in required:
-            if key not in instance:
-                yield place, f"`{key}` is missing", f"add `{key}:`"
+        owner = owner.get(step, {})
+    if parents == ["model_list"]:
+        owner[last] = {}
+    elif parents == ["routing", "aliases"] and last in owner:
+        owner[last] = AUTO_ROUTE  # other aliases may name it
     else:
-        yield place, _SCHEMA_MESSAGES.get(str(error.validator), _plain)(error), ""
+        owner.pop(last, None)
 
 
-def _parts(error: jsonschema.ValidationError) -> tuple[Any, Any]:
-    return error.instance, error.validator_value
+def _whole(place: Place) -> Place:
+    """What has to go for the part at `place` to go: without one item of a list the others would stand elsewhere."""
+    while isinstance(place[-1], int) and place[:-1] != ("model_list",):
+        place = place[:-1]
+    return place
 
 
-def _unknown_keys(error: jsonschema.ValidationError) -> list[str]:
-    instance: Any = error.instance
-    return [str(key) for key in instance if key not in _properties(error)]
-
-
-def _plain(error: jsonschema.ValidationError) -> str:
-    return f"does not fit: {error.validator} {error.validator_value!r}"
-
-
-# jsonschema's own messages quote the whole instance, which may hold a password: say what is expected instead.
-_SCHEMA_MESSAGES: dict[str, Callable[[Any], str]] = {
-    "type": lambda error: f"must be {_type_names(error.validator_value)}, not {_type_name(error.instance)}",
-    "enum": lambda error: f"must be one of {', '.join(map(str, error.validator_value))}",
-    "minimum": lambda error: f"must be at least {error.validator_value}",
-    "maximum": lambda error: f"must be at most {error.validator_value}",
-    "exclusiveMinimum": lambda error: f"must be more than {error.validator_value}",
-    "minItems": lambda error: f"needs at least {error.validator_value} item(s)",
-    "maxItems": lambda error: f"takes at most {error.validator_value} item(s)",
-    "minLength": lambda error: "must not be empty",
-    "maxLength": lambda error: f"must not be longer than {error.validator_value} characters",
-    "minProperties": lambda error: "must not be empty",
-}
-
-
-def _type_names(expected: str | list[str]) -> str:
-    return " or ".join([expected] if isinstance(expected, str) else expected)
-
-
-def _type_name(value: Any) -> str:
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
-    return names.get(type(value), "null" if value is None else type(value).__name__)
+def _follows(place: Place, errors: list[jsonschema.ValidationError]) -> bool:
+    """Whether a finding at `place` may only follow from a part that `_decode` left out."""
+    for error in errors:
+        for wrong in map(_whole, shape.places(error)):
+            if place[: len(wrong)] == wrong or (place == wrong[:-1] and error.validator != "additionalProperties"):
+                return True
+    return False
 
 
 def _meaning_findings(file: GatewayFile, data: dict[str, Any]) -> Iterator[Finding]:
@@ -259,12 +197,12 @@ def _tiers(routing: Routing, known: tuple[str, ...]) -> Iterator[Finding]:
         place: Place = ("routing", "tiers", name)
         if (tier.model is None) == (not tier.models):
             yield place, "needs either `model` or `models`, and not both", "give the model_list name that serves it"
-        for model in tier.candidates:
+        for index, model in enumerate(tier.candidates):
             if model not in known:
-                field = "model" if tier.model else "models"
-                yield (*place, field), f"{model!r} is not in model_list", _nearest(model, known)
+                here: Place = (*place, "models", index) if tier.models else (*place, "model")
+                yield here, f"{model!r} is not in model_list", nearest(model, known)
     if routing.fallback_tier not in routing.tiers:
-        hint = _nearest(routing.fallback_tier, routing.tiers)
+        hint = nearest(routing.fallback_tier, routing.tiers)
         yield ("routing", "fallback_tier"), f"{routing.fallback_tier!r} is not a tier", hint
 
 
@@ -300,7 +238,7 @@ def _aliases(routing: Routing, known: tuple[str, ...]) -> Iterator[Finding]:
                 yield place, f"is a cycle: {' -> '.join(cycle)}", "let one of them name a model"
         elif not wildcard_covers(known, target):
             choices = [*known, *aliases, AUTO_ROUTE]
-            yield place, f"{target!r} is neither in model_list nor an alias nor {AUTO_ROUTE}", _nearest(target, choices)
+            yield place, f"{target!r} is neither in model_list nor an alias nor {AUTO_ROUTE}", nearest(target, choices)
 
 
 def _cycle(name: str, aliases: dict[str, AutoAlias | str]) -> list[str]:
@@ -327,18 +265,21 @@ def _static(routing: Routing) -> Iterator[Finding]:
     static, place = routing.classifier.static, ("routing", "classifier", "static")
     for field in ("complex_keywords", "simple_keywords"):
         for index, keyword in enumerate(getattr(static, field) or ()):
-            stem = keyword.removesuffix("*")
-            if not stem.strip() or stem != stem.strip():
-                yield (*place, field, index), f"{keyword!r} is blank or has spaces at an end", "trim or remove it"
-    thresholds = static.token_thresholds
-    if thresholds[0] <= 0 or any(low >= high for low, high in pairwise(thresholds)):
-        yield (*place, "token_thresholds"), "must be positive and ascending", "for example [20, 100, 400, 1500, 6000]"
-    weights = msgspec.structs.asdict(static.weights)
-    for name, weight in weights.items():
-        if not 0 <= weight <= 1e9:
-            yield (*place, "weights", name), "must be a number from 0 up", "0 switches the signal off"
-    if all(weight == 0 for weight in weights.values()):
+            if problem := _keyword_problem(keyword):
+                yield (*place, field, index), problem, "trim or remove it"
+    if any(low >= high for low, high in pairwise(static.token_thresholds)):
+        yield (*place, "token_thresholds"), "must be ascending", "for example [20, 100, 400, 1500, 6000]"
+    if not any(msgspec.structs.astuple(static.weights)):
         yield (*place, "weights"), "are all zero", "give at least one signal a weight"
+
+
+def _keyword_problem(keyword: str) -> str | None:
+    """What the core says against `keyword`."""
+    try:
+        core.Analyzer(dict.fromkeys(core.SIGNALS, 1.0), (1, 2, 3, 4, 5), (keyword,), (), 0, 0)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 # References that `serve` has an answer for when they are unset: it starts an embedded database, serves the model by a
@@ -348,12 +289,18 @@ _MAY_BE_UNSET = re.compile(
 )
 
 
+_VARIABLE = re.compile(r"[!-<>-~]+")
+
+
 def _environment(data: dict[str, Any]) -> Iterator[Finding]:
     for place, value in _strings(data, (), set()):
-        if value.startswith(ENV_PREFIX) and not _MAY_BE_UNSET.fullmatch(_dotted(place)):
-            name = value.removeprefix(ENV_PREFIX)
-            if not os.environ.get(name):
-                yield place, f"environment variable {name} is not set", f"export {name}=... or put it into .env"
+        if not value.startswith(ENV_PREFIX):
+            continue
+        name = value.removeprefix(ENV_PREFIX)
+        if not _VARIABLE.fullmatch(name):
+            yield place, f"{name!r} is not the name of an environment variable", f"write {ENV_PREFIX}NAME"
+        elif not os.environ.get(name) and not _MAY_BE_UNSET.fullmatch(_dotted(place)):
+            yield place, f"environment variable {name} is not set", f"export {name}=... or put it into .env"
 
 
 def _strings(value: Any, place: Place, seen: set[int]) -> Iterator[tuple[Place, str]]:
@@ -368,20 +315,4 @@ def _strings(value: Any, place: Place, seen: set[int]) -> Iterator[tuple[Place, 
 
 def _dotted(place: Place) -> str:
     """`model_list[0].litellm_params`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).lstrip(".")
-
-
-def _nearest(word: str, choices: Iterable[str]) -> str:
-    choices = list(choices)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(choices[:12])}" if choices else ""
-
-
-def make_checked(config: Config) -> core.Analyzer:
-    """The analyzer of a checked config; a ValueError of the core becomes a ConfigError that names the section."""
-    try:
-        return make_analyzer(config.routing)
-    except ValueError as error:
-        raise ConfigError(f"{config.path}: routing.classifier.static: {error}") from error
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")

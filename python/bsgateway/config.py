@@ -26,6 +26,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Score = Annotated[int, Meta(ge=0, le=100)]
 Bias = Annotated[int, Meta(ge=-100, le=100)]
 Keyword = Annotated[str, Meta(min_length=1, max_length=129)]
+Weight = Annotated[float, Meta(ge=0, le=1_000_000_000)]
+Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 
 class Tier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,12 +59,12 @@ class AutoAlias(Struct, frozen=True, forbid_unknown_fields=True):
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):
     """How much each signal counts. Only the proportions matter."""
 
-    token_count: Annotated[float, Meta(description="Length of the user's newest ask.")] = 0.20
-    system_prompt: Annotated[float, Meta(description="Length of the system prompt.")] = 0.05
-    keyword_patterns: Annotated[float, Meta(description="Keywords, lists and questions of the ask.")] = 0.40
-    conversation_length: Annotated[float, Meta(description="Number of real asks so far.")] = 0.10
-    code_complexity: Annotated[float, Meta(description="Code and stack traces in the ask.")] = 0.15
-    tool_usage: Annotated[float, Meta(description="Tools declared, and steps taken since the ask.")] = 0.10
+    token_count: Annotated[Weight, Meta(description="Length of the user's newest ask.")] = 0.20
+    system_prompt: Annotated[Weight, Meta(description="Length of the system prompt.")] = 0.05
+    keyword_patterns: Annotated[Weight, Meta(description="Keywords, lists and questions of the ask.")] = 0.40
+    conversation_length: Annotated[Weight, Meta(description="Number of real asks so far.")] = 0.10
+    code_complexity: Annotated[Weight, Meta(description="Code and stack traces in the ask.")] = 0.15
+    tool_usage: Annotated[Weight, Meta(description="Tools declared, and steps taken since the ask.")] = 0.10
 
 
 class Static(Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,7 +72,7 @@ class Static(Struct, frozen=True, forbid_unknown_fields=True):
 
     weights: Annotated[Weights, Meta(description="Weight of each signal.")] = Weights()
     token_thresholds: Annotated[
-        tuple[int, int, int, int, int],
+        tuple[Tokens, Tokens, Tokens, Tokens, Tokens],
         Meta(description="Tokens of the ask where the token_count signal reaches 20, 40, 60, 80 and 100."),
     ] = (20, 100, 400, 1500, 6000)
     complex_keywords: Annotated[
@@ -83,7 +85,11 @@ class Static(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     exact_token_bytes: Annotated[
         int,
-        Meta(ge=0, description="Bytes of text per request whose tokens are counted exactly; the rest is estimated."),
+        Meta(
+            ge=0,
+            le=1_000_000_000,
+            description="Bytes of text per request whose tokens are counted exactly; the rest is estimated.",
+        ),
     ] = 16_384
 
 

@@ -127,6 +127,10 @@ class Texts(msgspec.Struct, frozen=True, kw_only=True):
     ask: str
     system: str
 
+    def __repr__(self) -> str:
+        # Without the words: a repr ends up in logs.
+        return f"Texts(decision_id={self.decision_id!r}, ...)"
+
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the provider did. `status` is success or failure; a later success replaces a failure of the same decision,

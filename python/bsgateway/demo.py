@@ -28,9 +28,10 @@ from .check import load_config
 from .config import resolve_env
 from .embedded import running_dsn
 from .errors import GatewayError
-from .logs import money, wide_console
+from .logs import money
 from .rows import LogRow
 from .store import Store
+from .terminal import wide_console
 
 START_SECONDS = 240.0
 OUTCOME_SECONDS = 20.0

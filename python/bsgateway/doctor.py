@@ -12,15 +12,16 @@ from pathlib import Path
 
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
 from ._version import __version__
 from .check import check_file
 from .config import Config, resolve_env
 from .core import NATIVE
 from .embedded import is_available, running_dsn
-from .errors import StoreError
-from .logs import wide_console
+from .errors import GatewayError, StoreError
 from .store import Store, describe
+from .terminal import wide_console
 from .upstreams import local_model
 
 OK, WARN, BROKEN = "ok", "warning", "broken"
@@ -70,7 +71,12 @@ def _core() -> Finding:
 def _upstreams(config: Config) -> Iterator[Finding]:
     from .substitutes import plan
 
-    for served in plan(config, local_model.is_available()):
+    try:
+        served_by = plan(config, local_model.is_available())
+    except GatewayError as error:
+        yield Finding("models", BROKEN, str(error), "correct it in gateway.yaml")
+        return
+    for served in served_by:
         by = {"real": "reachable as configured", "local": "small local model", "stand_in": "stand-in"}[served.kind]
         found = f"{by}{': ' + served.note if served.note else ''}"
         advice = f"set {served.missing}" if served.missing and "ollama pull" not in served.note else ""
@@ -119,6 +125,6 @@ def print_findings(findings: list[Finding]) -> None:
         table.add_column(column)
     colours = {OK: "green", WARN: "yellow", BROKEN: "red"}
     for finding in findings:
-        status = f"[{colours[finding.status]}]{finding.status}[/]"
+        status = Text(finding.status, style=colours[finding.status])
         table.add_row(finding.name, status, finding.found, finding.advice)
     wide_console().print(table)

@@ -22,7 +22,7 @@ def effective_config(config: Config) -> dict[str, Any]:
     settings = _section(host, "litellm_settings")
     router = _section(host, "router_settings")
     _add_callback(settings)
-    aliases = router.setdefault("model_group_alias", {})
+    aliases = _section(router, "model_group_alias")
     for name, target in marker_names(config).items():
         aliases.setdefault(name, target)
     # A model that fails is not asked again at once: the tier above takes over.

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .decision import Decision
+from .rows import clean
+from .terminal import printable, wide_console
 
 MAX_FILE = 32_000_000
 """Largest body file, in bytes: what LiteLLM would not take either."""
@@ -36,6 +38,8 @@ def read_request(source: str, model: str) -> tuple[dict[str, Any], str]:
     if not isinstance(body, dict):
         body = {"messages": [{"role": "user", "content": given}]}
     body.setdefault("model", model)
+    if isinstance(body["model"], str):
+        body["model"] = clean(body["model"])  # JSON can hold half a character, a terminal cannot
     return body, guess_call_type(body)
 
 
@@ -56,10 +60,10 @@ def _is_file(source: str) -> bool:
 
 def print_decision(decision: Decision) -> None:
     """Decision, then one row a signal."""
-    console = Console()
+    console = wide_console()
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(decision):
-        facts.add_row(f"[bold]{name}[/]", value)
+        facts.add_row(Text(name, style="bold"), printable(value))
     console.print(facts)
     if not decision.contributions:
         return

@@ -22,6 +22,7 @@ from .decision import Caller, Decision, Method, Reason, Texts, new_id, now
 from .names import Names, Route
 from .policy import Choice, Policy
 from .pricing import Price, prices
+from .rows import clean
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Gateway:
             call_type=call_type,
             method=route.method,
             reason=route.reason,
-            original_model=name[:MAX_NAME],
+            original_model=clean(name, MAX_NAME),
             resolved_model=route.target or "",
             bias=route.bias,
             stream=body.get("stream") is True or call_type.endswith("_stream"),

@@ -23,7 +23,7 @@ from .core import core
 from .decision import Caller, Outcome, stamp
 from .gateway import FORMATS, Gateway, load
 from .lifecycle import Lifecycle
-from .outcome import text
+from .outcome import mapping, text
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +43,24 @@ HEADERS = {
 """Response header -> field of the stamp. A header whose field is empty is not sent; the model is the one that really
 served, which a fallback of LiteLLM may have changed."""
 
+MAX_HEADER = 512
+"""Characters of a header's value."""
+
 # Call types whose `metadata` is the client's own: LiteLLM keeps its own in `litellm_metadata` there.
 _OWN_METADATA = frozenset(("anthropic_messages", "aresponses", "responses"))
+_METADATA = ("metadata", "litellm_metadata")
 
 
 class RoutingDecision(dict[str, Any]):
     """The stamp in LiteLLM's metadata. A class of its own, so that a `routing_decision` which a client put into its
-    metadata can never be taken for ours: JSON makes plain dicts."""
+    metadata can never be taken for ours: JSON makes plain dicts.
+
+    `call_id` is the request's, `group` the model group of LiteLLM's latest attempt. Google's format needs them: LiteLLM
+    answers it by a call of its own inside, which has another id and knows of no group.
+    """
+
+    call_id: str | None = None
+    group: str | None = None
 
 
 class GatewayCallback(CustomLogger):
@@ -70,11 +81,12 @@ class GatewayCallback(CustomLogger):
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
     ) -> None:
         """Rewrite `data["model"]` in place. Whatever goes wrong, the request goes on."""
-        if str(call_type) not in FORMATS:
+        call_type = str(getattr(call_type, "value", call_type))  # a word, or a member of LiteLLM's CallTypes
+        if call_type not in FORMATS:
             return
         try:
             self.lifecycle.ensure_running()
-            self._route(user_api_key_dict, data, str(call_type))
+            self._route(user_api_key_dict, data, call_type)
         except Exception as error:
             self._failed("routing", error)
 
@@ -86,17 +98,22 @@ class GatewayCallback(CustomLogger):
             return  # LiteLLM's own error is the right answer
         decision, texts = self.gateway.route(data, call_type, _caller(key, data, metadata), host.knows)
         data["model"] = decision.resolved_model
-        metadata[STAMP] = metadata[KEPT] = RoutingDecision(stamp(decision))
+        host.ask_for_usage(data, call_type)
+        routing = metadata[STAMP] = metadata[KEPT] = RoutingDecision(stamp(decision))
+        routing.call_id = decision.caller.call_id
         self.lifecycle.record(decision)
         if texts is not None:
             self.lifecycle.record(texts)
 
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> None:
-        """Put `routing_decision` back where LiteLLM's router has just cleared it, so that logging callbacks see it."""
-        for name in ("metadata", "litellm_metadata"):
-            metadata = kwargs.get(name)
-            if isinstance(metadata, dict) and isinstance(kept := metadata.get(KEPT), RoutingDecision):
-                metadata.setdefault(STAMP, kept)
+        """Put `routing_decision` back where LiteLLM's router has just cleared it, so that logging callbacks see it; and
+        note which group the router is about to try."""
+        places = [place for name in _METADATA if isinstance(place := kwargs.get(name), dict)]
+        group = next((found for place in places if (found := text(place.get("model_group")))), None)
+        for place in places:
+            if isinstance(kept := place.get(KEPT), RoutingDecision):
+                place.setdefault(STAMP, kept)
+                kept.group = group or kept.group
 
     async def async_post_call_response_headers_hook(
         self,
@@ -111,7 +128,8 @@ class GatewayCallback(CustomLogger):
             routing = _stamp_of(data)
             if routing is None:
                 return None
-            served = {**routing, "resolved_model": _served_group(data, response) or routing["resolved_model"]}
+            group = _served_group(data, response) or routing.group
+            served = {**routing, "resolved_model": group or routing["resolved_model"]}
             return {name: _header(served[field]) for name, field in HEADERS.items() if served[field] is not None}
         except Exception as error:
             self._failed("headers", error)
@@ -142,8 +160,7 @@ class GatewayCallback(CustomLogger):
             routing = _stamp_of(request_data)
             if routing is not None:
                 decision_id = UUID(routing["decision_id"])
-                call_id = request_data.get("litellm_call_id")
-                self.lifecycle.record(outcome.from_refusal(decision_id, call_id, original_exception))
+                self.lifecycle.record(outcome.from_refusal(decision_id, routing.call_id, original_exception))
         except Exception as error:
             self._failed("failure", error)
 
@@ -153,18 +170,26 @@ class GatewayCallback(CustomLogger):
             routing = _stamp_of(params) or _stamp_of(kwargs)
             if routing is not None:
                 self.lifecycle.ensure_running()
-                ended = outcome.from_call(UUID(routing["decision_id"]), kwargs, start, end, status)
-                self.lifecycle.record(self._with_baseline(ended))
+                ended = outcome.from_call(UUID(routing["decision_id"]), routing.call_id, kwargs, start, end, status)
+                if ended.served_group is None:
+                    ended = msgspec.structs.replace(ended, served_group=routing.group)
+                self.lifecycle.record(self._priced(ended, cached=kwargs.get("cache_hit") is True))
         except Exception as error:
             self._failed("outcome", error)
 
-    def _with_baseline(self, ended: Outcome) -> Outcome:
-        """What the same tokens would have cost at the top tier."""
-        baseline = self.gateway.policy.baseline
+    def _priced(self, ended: Outcome, cached: bool) -> Outcome:
+        """`ended` with what the same tokens would have cost at the top tier, and its own cost where LiteLLM found none:
+        in Google's format it overlooks the prices of `model_info`. An answer from LiteLLM's cache is free indeed."""
         if ended.prompt_tokens is None or ended.completion_tokens is None:
             return ended
-        cost = baseline.price.of(ended.prompt_tokens, ended.completion_tokens, ended.cache_read_tokens or 0)
-        return msgspec.structs.replace(ended, baseline_model=baseline.model, baseline_cost=cost)
+        tokens = (ended.prompt_tokens, ended.completion_tokens, ended.cache_read_tokens or 0)
+        baseline = self.gateway.policy.baseline
+        cost = ended.cost
+        if not cost and not cached and (price := self.gateway.prices.get(ended.served_group or "")):
+            cost = price.of(*tokens) if price.input is not None else cost
+        return msgspec.structs.replace(
+            ended, cost=cost, baseline_model=baseline.model, baseline_cost=baseline.price.of(*tokens)
+        )
 
     def _failed(self, where: str, error: Exception) -> None:
         """Count and say it. Only the kind of the error: its message may quote the request."""
@@ -182,7 +207,7 @@ def _own_metadata(data: dict[str, Any], call_type: str) -> dict[str, Any]:
 
 
 def _stamp_of(holder: Mapping[str, Any]) -> RoutingDecision | None:
-    for name in ("metadata", "litellm_metadata"):
+    for name in _METADATA:
         metadata = holder.get(name)
         if isinstance(metadata, dict) and isinstance(found := metadata.get(KEPT), RoutingDecision):
             return found
@@ -210,18 +235,17 @@ def _served_group(data: dict[str, Any], response: Any) -> str | None:
     """
     if response is None:
         return None
-    hidden = getattr(response, "_hidden_params", None)
-    headers = hidden.get("additional_headers") if isinstance(hidden, dict) else None
-    if isinstance(headers, dict) and (group := text(headers.get("x-litellm-model-group"))):
+    headers = mapping(mapping(getattr(response, "_hidden_params", None)).get("additional_headers"))
+    if group := text(headers.get("x-litellm-model-group")):
         return group
-    details = getattr(data.get("litellm_logging_obj"), "model_call_details", None) or {}
-    metadata = (details.get("litellm_params") or {}).get("metadata") or {}
-    return text(metadata.get("model_group"))
+    details = mapping(getattr(data.get("litellm_logging_obj"), "model_call_details", None))
+    return text(mapping(mapping(details.get("litellm_params")).get("metadata")).get("model_group"))
 
 
 def _header(value: Any) -> str:
     """A header value. A client chooses the model name it asks for, so anything but plain printable ASCII is escaped."""
-    return quote(str(value), safe=" !#$&'()*+,/:;<=>?@[]^_`{|}~.-")[:512]
+    escaped = quote(str(value)[:MAX_HEADER], safe=" !#$&'()*+,/:;<=>?@[]^_`{|}~.-", errors="replace")
+    return escaped[:MAX_HEADER].strip(" ")  # a space at an end makes a header that some servers refuse to send
 
 
 def __getattr__(name: str) -> Any:

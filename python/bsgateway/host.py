@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+from functools import lru_cache
 from typing import Any
 
 from .config import Config
@@ -39,6 +40,33 @@ def knows(name: str) -> bool:
     if router is None:
         return False
     return name in router.model_names or name in router.model_group_alias or router.has_model_id(name)
+
+
+def ask_for_usage(data: dict[str, Any], call_type: str) -> None:
+    """Have a streamed chat completion end with its token counts, which a client that did not ask for them is not shown.
+
+    LiteLLM does so by itself before the hook, unless the operator forbids it, but only for a name it knows: not for one
+    that a pattern or `unknown_models` catches. Without the counts nobody knows what the answer cost.
+    """
+    options = data.get("stream_options")
+    asked = isinstance(options, dict) and options.get("include_usage") is True
+    if asked or call_type != "acompletion" or data.get("stream") is not True:
+        return
+    proxy = _proxy()
+    if (proxy.general_settings or {}).get("always_include_stream_usage") is not None:
+        return
+    models = proxy.llm_router.resolved_litellm_models(data["model"]) if proxy.llm_router else ()
+    if models and all(map(_reports_usage, models)):
+        data["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+        data["_litellm_strip_stream_usage"] = True
+
+
+@lru_cache(maxsize=512)
+def _reports_usage(model: str) -> bool:
+    """Whether LiteLLM can ask this model for the counts of a stream."""
+    import litellm
+
+    return "stream_options" in (litellm.get_supported_openai_params(model=model) or ())
 
 
 async def announce(config: Config) -> None:

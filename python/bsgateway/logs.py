@@ -9,11 +9,11 @@ from uuid import UUID
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from .rows import LogRow
 from .store import Store
+from .terminal import printable, wide_console
 
 POLL_SECONDS = 1.0
 SETTLE = timedelta(seconds=5)
@@ -66,15 +66,6 @@ def _print(rows: Iterable[LogRow], as_json: bool, header: bool = True) -> None:
         wide_console().print(table(rows, header))
 
 
-PIPE_WIDTH = 160
-
-
-def wide_console(stderr: bool = False) -> Console:
-    """A console as wide as the terminal, or wide enough for our tables where there is none."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=PIPE_WIDTH)
-
-
 def table(rows: Iterable[LogRow], header: bool = True) -> Table:
     """The rows as people read them."""
     view = Table(show_header=header, box=None, pad_edge=False)
@@ -86,11 +77,11 @@ def table(rows: Iterable[LogRow], header: bool = True) -> Table:
         decision, outcome = row.decision, row.outcome
         view.add_row(
             decision.created_at.astimezone().strftime("%H:%M:%S"),
-            decision.original_model,
+            printable(decision.original_model),
             decision.method.value,
             "" if decision.complexity_score is None else str(decision.complexity_score),
             decision.tier or "",
-            outcome.served_group if outcome and outcome.served_group else decision.resolved_model,
+            printable(outcome.served_group if outcome and outcome.served_group else decision.resolved_model),
             decision.reason.value,
             outcome.status if outcome else "",
             f"{outcome.latency_ms:.0f}" if outcome and outcome.latency_ms is not None else "",

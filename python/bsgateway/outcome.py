@@ -15,16 +15,18 @@ MAX_TEXT = 256
 """Characters kept of names that a client or a provider chose."""
 
 
-def from_call(decision_id: UUID, kwargs: Mapping[str, Any], start: Any, end: Any, status: str) -> Outcome:
+def from_call(
+    decision_id: UUID, call_id: str | None, kwargs: Mapping[str, Any], start: Any, end: Any, status: str
+) -> Outcome:
     """The outcome of one attempt: `kwargs`, `start` and `end` as LiteLLM hands them to a logging callback."""
-    payload = kwargs.get("standard_logging_object") or {}
-    metadata = (kwargs.get("litellm_params") or {}).get("metadata") or {}
-    error = payload.get("error_information") or {}
+    payload = mapping(kwargs.get("standard_logging_object"))
+    metadata = mapping(mapping(kwargs.get("litellm_params")).get("metadata"))
+    error = mapping(payload.get("error_information"))
     attempt = Outcome(
         decision_id=decision_id,
         completed_at=now(),
         status=status,
-        call_id=text(kwargs.get("litellm_call_id")),
+        call_id=call_id,
         # Google's format leaves it out of the payload.
         served_group=text(payload.get("model_group")) or text(metadata.get("model_group")),
         served_model=text(payload.get("model")),
@@ -43,7 +45,7 @@ def _with_usage(attempt: Outcome, kwargs: Mapping[str, Any], payload: Mapping[st
     prompt, completion = _count(payload.get("prompt_tokens")), _count(payload.get("completion_tokens"))
     if not prompt and not completion:
         return msgspec.structs.replace(attempt, first_token_ms=first)
-    usage = (payload.get("metadata") or {}).get("usage_object") or {}
+    usage = mapping(mapping(payload.get("metadata")).get("usage_object"))
     cost = kwargs.get("response_cost")
     return msgspec.structs.replace(
         attempt,
@@ -81,16 +83,21 @@ def _milliseconds(start: Any, end: Any) -> float | None:
     return None
 
 
-def from_refusal(decision_id: UUID, call_id: Any, error: Exception) -> Outcome:
+def from_refusal(decision_id: UUID, call_id: str | None, error: Exception) -> Outcome:
     """The outcome of a request that never reached a provider."""
     return Outcome(
         decision_id=decision_id,
         completed_at=now(),
         status="failure",
-        call_id=text(call_id),
+        call_id=call_id,
         error_class=type(error).__name__,
         error_status=_http_status(getattr(error, "status_code", None)),
     )
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A dict; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
 
 
 def text(value: Any) -> str | None:

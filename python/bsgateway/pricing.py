@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -97,9 +98,10 @@ def _mapped(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _number(value: Any, default: float | None) -> float | None:
     try:
-        return default if value is None else float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (OverflowError, TypeError, ValueError):
         return default
+    return number if math.isfinite(number) else default
 
 
 def _whole(value: Any) -> int | None:
