@@ -94,13 +94,15 @@ class Target:
         self.connection = await asyncpg.connect(dsn)
         await init_connection(self.connection)
 
-    async def prepare(self, stored: list[Decision]) -> None:
-        """Leave only the rows `stored`, and connect the sink: neither is measured."""
+    async def prepare(self, way: str, rows: list[Decision]) -> None:
+        """What a round needs and is not measured: empty tables, or the rows in them already, or a connected sink."""
         await self.connection.execute("TRUNCATE routing_logs, routing_outcomes")
-        await self.copy(stored)
+        if way == "again":
+            await self.copy(rows)
+        elif way == "writer":
+            self.sink = PostgresSink(self.dsn)
+            await self.sink.write([])
         await self.connection.execute("CHECKPOINT")
-        self.sink = PostgresSink(self.dsn)
-        await self.sink.write([])
 
     async def count(self) -> int:
         counts = await self.store.counts()
@@ -149,7 +151,7 @@ def test_write(benchmark: Any, dsn: str, decisions: list[Decision], way: str) ->
 
     benchmark.pedantic(
         run,
-        setup=lambda: loop.run_until_complete(target.prepare(rows if way == "again" else [])),
+        setup=lambda: loop.run_until_complete(target.prepare(way, rows)),
         rounds=ROUNDS,
     )
     assert loop.run_until_complete(target.count()) == len(rows)

@@ -1,4 +1,4 @@
-//! The Python module `bsgateway._core`: conversions, and nothing else. Its documentation stands in `_core.pyi`.
+//! The Python module `bsgateway._core`: conversions, and nothing else. `_core.pyi` holds its types and the same docstrings.
 //!
 //! The GIL is kept throughout: an analysis takes less time than taking the GIL back can, and reads Python objects.
 
@@ -41,7 +41,8 @@ impl Text {
         if let Ok(text) = PyBackedStr::try_from(string.clone()) {
             return Self::Backed(text);
         }
-        let encoded = string.call_method1("encode", ("utf-8", "surrogatepass"));
+        let str_type = string.py().get_type::<PyString>(); // not the method of a subclass
+        let encoded = str_type.call_method1("encode", (string, "utf-8", "surrogatepass"));
         let bytes = encoded.and_then(|encoded| encoded.extract::<Vec<u8>>());
         Self::Owned(bytes.map(|bytes| chars::clean(&bytes).into_owned()).unwrap_or_default())
     }
@@ -139,6 +140,7 @@ impl<'py> Iterator for Items<'py> {
 
 impl ExactSizeIterator for Items<'_> {}
 
+/// An ordered set of fnmatch patterns, all matched at once. Raises ValueError naming the first bad pattern.
 #[pyclass(name = "GlobSet", module = "bsgateway._core", frozen)]
 struct PyGlobSet(GlobSet);
 
@@ -148,6 +150,7 @@ impl PyGlobSet {
     fn new(patterns: Vec<Bound<'_, PyString>>) -> PyResult<Self> {
         Ok(Self(GlobSet::new(patterns.iter().map(Text::new))?))
     }
+    /// Index of the first pattern, in the order given, that matches the whole of `name`; None if none does.
     fn first_match(&self, name: &Bound<'_, PyString>) -> PyResult<Option<usize>> {
         guarded(|| self.0.first_match(Text::new(name).as_ref()))
     }
@@ -156,6 +159,7 @@ impl PyGlobSet {
     }
 }
 
+/// A signal's share of the score: value 0-100, weight 0-1, points that add up to the raw score.
 #[pyclass(name = "Contribution", module = "bsgateway._core", frozen, eq)]
 #[derive(PartialEq)]
 struct PyContribution(Contribution);
@@ -184,6 +188,7 @@ impl PyContribution {
     }
 }
 
+/// What one request is. `score` is `raw_score` rounded half up; tokens are o200k_base. Its repr shows no text.
 #[pyclass(name = "Analysis", module = "bsgateway._core", frozen, eq)]
 #[derive(PartialEq)]
 struct PyAnalysis(Analysis);
@@ -246,13 +251,14 @@ impl PyAnalysis {
     fn system(&self) -> &str {
         &self.0.system
     }
-    /// Without texts: a repr ends up in logs.
+    // A repr ends up in logs.
     fn __repr__(&self) -> String {
         let Analysis { format, score, context_tokens, .. } = &self.0;
         format!("Analysis(format='{format}', score={score}, context_tokens={context_tokens}, ...)")
     }
 }
 
+/// Prepared from the config once, then safe to share by all threads. Raises ValueError naming what is wrong.
 #[pyclass(name = "Analyzer", module = "bsgateway._core", frozen)]
 struct PyAnalyzer(Analyzer);
 
@@ -278,6 +284,8 @@ impl PyAnalyzer {
             capture_chars: capture_chars.try_into().map_err(|_| Error::Negative)?,
         })?))
     }
+    /// Analyse `body`, the JSON object of a request in `format`: chat, messages, responses, completions or
+    /// generate_content. Wrong types inside it are ignored. Raises ValueError only for an unknown format.
     fn analyze(&self, body: Bound<'_, PyAny>, format: &Bound<'_, PyString>) -> PyResult<PyAnalysis> {
         let format: Format = Text::new(format).as_ref().parse()?;
         guarded(|| PyAnalysis(self.0.analyze(Value(body), format)))
@@ -295,26 +303,31 @@ fn named_weights(weights: &Bound<'_, PyMapping>) -> PyResult<[f64; SIGNALS.len()
     if weights.len()? == SIGNALS.len() { Ok(values) } else { Err(Error::WeightNames.into()) }
 }
 
+/// Exact number of o200k_base tokens in `text`; markers such as <|endoftext|> count as ordinary text.
 #[pyfunction]
 fn count_tokens(text: &Bound<'_, PyString>) -> PyResult<usize> {
     guarded(|| tokens::count_tokens(Text::new(text).as_ref()))
 }
 
+/// Approximate number of o200k_base tokens in `text`, in one pass over its characters.
 #[pyfunction]
 fn estimate_tokens(text: &Bound<'_, PyString>) -> PyResult<usize> {
     guarded(|| tokens::estimate_tokens(Text::new(text).as_ref()))
 }
 
+/// Keywords that speak for a hard request, when the config gives none.
 #[pyfunction]
 fn default_complex_keywords(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
     PyTuple::new(py, keywords::COMPLEX)
 }
 
+/// Keywords that speak for an easy request, when the config gives none.
 #[pyfunction]
 fn default_simple_keywords(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
     PyTuple::new(py, keywords::SIMPLE)
 }
 
+/// Every number of the static score: curves, constants, floors.
 #[pyfunction]
 fn score_table(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let curves = PyDict::new(py);
@@ -339,6 +352,7 @@ fn score_table(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(table)
 }
 
+/// The compiled core. Its readable twin, the specification, is `bsgateway.reference`.
 #[pymodule(name = "_core", gil_used = false)]
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();

@@ -3,6 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
+__all__ = [
+    "FEATURE_NAMES",
+    "FEATURE_VERSION",
+    "SIGNALS",
+    "Analysis",
+    "Analyzer",
+    "Contribution",
+    "GlobSet",
+    "count_tokens",
+    "default_complex_keywords",
+    "default_simple_keywords",
+    "estimate_tokens",
+    "score_table",
+]
+
 FEATURE_VERSION: int
 """Version of the feature vector; rows and models of another version are not comparable."""
 FEATURE_NAMES: tuple[str, ...]
@@ -49,7 +64,7 @@ class Contribution:
 
 @final
 class Analysis:
-    """What one request is. `score` is `raw_score` rounded half up; tokens are o200k_base."""
+    """What one request is. `score` is `raw_score` rounded half up; tokens are o200k_base. Its repr shows no text."""
 
     @property
     def format(self) -> str: ...

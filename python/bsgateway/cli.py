@@ -40,8 +40,9 @@ def main() -> None:
     from dotenv import load_dotenv
 
     load_dotenv(Path.cwd() / ".env")  # what the environment already says wins
-    # LiteLLM's price map from its package: fetching it would make every offline start wait for a time-out.
+    # LiteLLM's own data from its package: fetching it would make every offline start wait for a time-out.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
 
 
 def _config_option(command: Command) -> Command:

@@ -253,6 +253,7 @@ def __getattr__(name: str) -> Any:
     if name != "handler":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     callback = globals()["handler"] = GatewayCallback(load(host.config_path()))
+    host.at_shutdown(callback.lifecycle.stop)
     with contextlib.suppress(RuntimeError):  # no event loop yet: the first request starts it
         callback.lifecycle.ensure_running()
     return callback

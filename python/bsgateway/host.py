@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any
 
@@ -88,6 +89,22 @@ def marker_names(config: Config) -> dict[str, str]:
     fallback = config.routing.tiers[config.routing.fallback_tier].candidates[0]
     names = Names(config)
     return {alias: names.resolve(alias, lambda _: False).target or fallback for alias in config.routing.aliases}
+
+
+def at_shutdown(stop: Callable[[], Awaitable[None]]) -> None:
+    """Have the proxy await `stop` when it shuts down, after its last request and before its own clean-up.
+
+    LiteLLM tells a callback nothing of its shutdown. The end of the event loop would be too late: uvicorn, once it has
+    shut down, raises the signal it was stopped by again, and SIGTERM then ends the process.
+    """
+    proxy = _proxy()
+    clean_up = proxy.proxy_shutdown_event
+
+    async def shut_down(*args: Any, **kwargs: Any) -> None:
+        await stop()
+        await clean_up(*args, **kwargs)
+
+    proxy.proxy_shutdown_event = shut_down
 
 
 async def flush_log() -> None:

@@ -1,7 +1,7 @@
 """From the first event loop to the last flush: the log of one process.
 
-One task holds it. Stopping is cancelling that task, which then flushes: `bsgateway serve` does so in the server's
-lifespan; under plain `litellm`, which gives a callback no word of its shutdown, the event loop's own end does.
+One task holds it. Stopping is cancelling that task, which then flushes. The hook does so when the proxy shuts down; in
+any other event loop the end of the loop, which cancels all tasks, does the same.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def _http_status(value: Any) -> int | None:
     """An HTTP status, which LiteLLM gives as a number or as text."""
     try:
         status = int(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return None
     return status if 100 <= status <= 599 else None
 

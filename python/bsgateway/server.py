@@ -101,6 +101,7 @@ def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
     state = _state_dir(options.state)
     with contextlib.ExitStack() as stack:
         os.environ.setdefault("GRACEFUL_SHUTDOWN_TIMEOUT", str(DRAIN_SECONDS))
+        _bypass_proxy_on_loopback()
         host = effective_config(config)
         served = substitutes.plan(config, local_model.is_available())
         _notices(served, options, say)
@@ -169,6 +170,13 @@ async def _migrate(url: str) -> tuple[Migration, ...]:
         return await store.migrate()
 
 
+def _bypass_proxy_on_loopback() -> None:
+    """A proxy for the outside world must not be asked for our own children."""
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(dict.fromkeys((*hosts, "127.0.0.1", "localhost")))
+
+
 def _master_key(host: dict[str, Any], state: Path) -> str:
     """The operator's key, or one made once and kept in the state directory."""
     general = host.get("general_settings")
@@ -230,7 +238,7 @@ def _run_proxy(site: Site) -> None:
 
 
 def create_app() -> Any:
-    """LiteLLM's app with the gateway's start and stop around its lifespan. Called once in each worker."""
+    """LiteLLM's app, with the gateway started when its own start is done. Called once in each worker."""
     from litellm.proxy.proxy_server import app
 
     inner = app.router.lifespan_context
@@ -243,7 +251,6 @@ def create_app() -> Any:
             handler.lifecycle.ensure_running()
             await _warm_up()
             yield state
-            await handler.lifecycle.stop()
 
     app.router.lifespan_context = lifespan
     return app

@@ -132,14 +132,19 @@ def local_deployment(base_url: str) -> dict[str, Any]:
     """litellm_params and model_info of the small local model served at `base_url`."""
     return {
         "litellm_params": {
-            "model": f"openai/{local_model.MODEL_NAME}",
+            # Under this provider LiteLLM sends every API to chat completions, where llama.cpp keeps limits exactly.
+            "model": f"llamafile/{local_model.MODEL_NAME}",
             "api_base": f"{base_url}/v1",
             "api_key": "none",
+            "drop_params": True,  # clients ask for reasoning efforts it has no notion of
+            "extra_body": local_model.EXTRA_BODY,
         },
         "model_info": {
             "input_cost_per_token": 0.0,
             "output_cost_per_token": 0.0,
-            "max_input_tokens": local_model.CONTEXT_TOKENS,
+            "max_input_tokens": local_model.CONTEXT_TOKENS - local_model.MAX_OUTPUT_TOKENS,
+            "supports_vision": False,
+            "supports_function_calling": False,
         },
     }
 

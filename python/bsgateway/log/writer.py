@@ -72,8 +72,9 @@ class Writer:
         self._last_error: str | None = None
 
     def start(self) -> None:
-        """Begin to write, in the running event loop. Calling it again does nothing, so each request may."""
-        if self._task is None and not self._stopped:
+        """Begin to write, in the running event loop. Calling it again does nothing, so each request may; unless the
+        task has ended, as it does with all tasks of an event loop that ends: then it goes on where that one was."""
+        if (self._task is None or self._task.done()) and not self._stopped:
             loop = asyncio.get_running_loop()
             self._recorder.bind(loop)
             self._task = loop.create_task(self._run(), name="bsgateway-log-writer")
@@ -128,9 +129,10 @@ class Writer:
 
     async def _run(self) -> None:
         while True:
-            await self._recorder.wait(1)
-            await self._recorder.wait(self._batch_rows, self._max_age)
-            self._in_hand = [self._recorder.take(self._batch_rows)]
+            if not self._in_hand:
+                await self._recorder.wait(1)
+                await self._recorder.wait(self._batch_rows, self._max_age)
+                self._in_hand = [self._recorder.take(self._batch_rows)]
             await self._write_in_hand()
             if len(self._recorder) == 0:
                 self._idle.set()

@@ -15,14 +15,14 @@ import json
 import re
 import socket
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 
 from bsgateway.upstreams import wire
@@ -79,14 +79,6 @@ def answer_text(model: str, variables: str) -> str:
     )
 
 
-class _Shape(Protocol):
-    def __call__(self, answer: wire.Answer) -> dict[str, Any]: ...
-
-
-class _Events(Protocol):
-    def __call__(self, answer: wire.Answer) -> Iterable[wire.Event]: ...
-
-
 async def _read_body(request: Request) -> dict[str, Any]:
     """The request's JSON object. Raises HTTPException 400 for anything else."""
     try:
@@ -103,12 +95,13 @@ def _answer(request: Request, body: dict[str, Any]) -> wire.Answer:
     name = body.get("model")
     model = _MODEL_NAME.sub("", name)[:_MODEL_NAME_LENGTH] if isinstance(name, str) else ""
     text = answer_text(model or "the requested model", variables)
+    options = body.get("stream_options")
     return wire.Answer(
         text=text,
         model=model or "unknown",
         prompt_tokens=estimate_prompt_tokens(body),
         completion_tokens=-(-len(text) // BYTES_PER_TOKEN),
-        include_usage=isinstance(options := body.get("stream_options"), dict) and options.get("include_usage") is True,
+        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
     )
 
 
@@ -123,12 +116,11 @@ def _headers(request: Request) -> dict[str, str]:
     return {STAND_IN_HEADER: _variables(request) or "unknown"}
 
 
-def _json(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    # Escaped to ASCII: a lone surrogate in a model's name has no UTF-8 form.
-    return Response(json.dumps(content), status, headers, media_type="application/json")
-
-
-def _endpoint(path: str, shape: _Shape, events: _Events) -> Route:
+def _endpoint(
+    path: str,
+    shape: Callable[[wire.Answer], dict[str, Any]],
+    events: Callable[[wire.Answer], Iterable[wire.Event]],
+) -> Route:
     async def handle(request: Request) -> Response:
         body = await _read_body(request)
         answer = _answer(request, body)
@@ -136,12 +128,12 @@ def _endpoint(path: str, shape: _Shape, events: _Events) -> Route:
         if body.get("stream") is True:
             lines = _server_sent_events(events(answer))
             return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
-        return _json(shape(answer), headers=headers)
+        return JSONResponse(shape(answer), headers=headers)
 
     return Route(path, handle, methods=["POST"])
 
 
-def _server_sent_events(events: Iterable[wire.Event]) -> Iterator[str]:
+async def _server_sent_events(events: Iterable[wire.Event]) -> AsyncIterator[str]:
     for name, data in events:
         prefix = f"event: {name}\n" if name else ""
         yield f"{prefix}data: {data if isinstance(data, str) else json.dumps(data)}\n\n"
@@ -149,11 +141,11 @@ def _server_sent_events(events: Iterable[wire.Event]) -> Iterator[str]:
 
 async def _count_tokens(request: Request) -> Response:
     body = await _read_body(request)
-    return _json({"input_tokens": estimate_prompt_tokens(body)}, headers=_headers(request))
+    return JSONResponse({"input_tokens": estimate_prompt_tokens(body)}, headers=_headers(request))
 
 
 async def _health(_request: Request) -> Response:
-    return _json({"status": "ok"})
+    return JSONResponse({"status": "ok"})
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:
@@ -161,7 +153,7 @@ async def _on_error(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else "the stand-in failed"
     body = {"type": "error", "error": {"type": "invalid_request_error", "message": detail, "code": status}}
-    return _json(body, status)
+    return JSONResponse(body, status)
 
 
 def create_app() -> Starlette:
