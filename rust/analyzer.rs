@@ -2,10 +2,11 @@
 
 use crate::ask::newest_ask;
 use crate::error::Error;
-use crate::extract::{Format, Part, Role, extract, max_output_tokens, needs};
+use crate::extract::{Format, Part, Role, extract};
 use crate::features::{FEATURE_NAMES, Features, count_all, keyword_counts};
 use crate::json::Json;
 use crate::lexicon::Lexicon;
+use crate::needs::{max_output_tokens, needs};
 use crate::score::{Contribution, Marks, SIGNALS, score};
 use crate::structure::measure;
 

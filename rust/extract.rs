@@ -1,4 +1,4 @@
-//! Request body of any of five formats -> parts (role, kind, text), tools, needs.
+//! Request body of any of five formats -> parts (role, kind, text) and tools.
 //!
 //! Reads what is there and ignores what it does not know: a wrong type anywhere is as good as absent, never an error. Work
 //! is linear in the size of the body and recursion is bounded by [`MAX_DEPTH`].
@@ -11,8 +11,6 @@ use crate::json::{Json, Key, Object, weigh};
 
 /// Nesting of content blocks (a tool result holding blocks, and so on); what lies deeper is ignored.
 pub const MAX_DEPTH: usize = 8;
-/// A limit on output tokens above this one is taken for a mistake.
-pub const MAX_OUTPUT_TOKENS: i64 = 1_000_000_000;
 
 /// The request formats that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -425,87 +423,6 @@ impl<T: AsRef<str>> Extract<T> {
 
 /// What [`weigh`] says of a null, and so of an absent value.
 const NULL_BYTES: usize = 4;
-
-/// What a model must be able to do for this body, in a fixed order.
-pub fn needs<V: Json, T>(body: &V, found: &Extract<T>) -> Vec<&'static str> {
-    let body = body.as_object();
-    let asks = |wanted: fn(&V::Object) -> bool| body.as_ref().is_some_and(wanted);
-    let flags = [
-        ("vision", found.images > 0),
-        ("audio", found.audios > 0),
-        ("file", found.files > 0),
-        ("tools", found.tools > 0 && !asks(refuses_tools)),
-        ("parallel_tools", found.tools > 0 && asks(|body| body.has_true(Key::ParallelToolCalls))),
-        ("json_schema", asks(wants_json)),
-        ("reasoning", asks(wants_reasoning)),
-        ("prompt_cache", found.cache_marks),
-    ];
-    flags.into_iter().filter_map(|(name, wanted)| wanted.then_some(name)).collect()
-}
-
-/// The limit on output tokens that the client set, if it is a sane number.
-pub fn max_output_tokens<V: Json>(body: &V) -> Option<i64> {
-    let body = body.as_object()?;
-    let config = body.object(Key::GenerationConfig);
-    [
-        body.get(Key::MaxCompletionTokens),
-        body.get(Key::MaxOutputTokens),
-        body.get(Key::MaxTokens),
-        config.and_then(|config| config.get(Key::MaxOutputTokensCamel)),
-    ]
-    .into_iter()
-    .flatten()
-    .filter_map(|value| value.as_i64())
-    .find(|limit| (1..=MAX_OUTPUT_TOKENS).contains(limit))
-}
-
-fn refuses_tools<O: Object>(body: &O) -> bool {
-    let choice = body.get(Key::ToolChoice);
-    let choice = match choice.as_ref().and_then(Json::as_object) {
-        Some(object) => object.get(Key::Type),
-        None => choice,
-    };
-    is(choice.and_then(|choice| choice.as_text()), &["none"])
-}
-
-fn wants_json<O>(body: &O) -> bool
-where
-    O: Object<Value: Json<Object = O>>,
-{
-    let inner = |key| body.object(key).and_then(|outer| outer.object(Key::Format));
-    let formats = [
-        body.object(Key::ResponseFormat),
-        inner(Key::Text),
-        body.object(Key::OutputFormat),
-        inner(Key::OutputConfig),
-    ];
-    let by_type = |format: O| is(format.text(Key::Type), &["json_schema", "json_object"]);
-    formats.into_iter().flatten().any(by_type)
-        || body.object(Key::GenerationConfig).is_some_and(|config| {
-            is(config.text(Key::ResponseMimeType), &["application/json"])
-                || config.has_object(Key::ResponseSchema)
-                || config.has_object(Key::ResponseJsonSchema)
-        })
-}
-
-fn wants_reasoning<O>(body: &O) -> bool
-where
-    O: Object<Value: Json<Object = O>>,
-{
-    let thinking = body.object(Key::Thinking).and_then(|thinking| thinking.text(Key::Type));
-    if is(thinking, &["enabled", "adaptive"]) {
-        return true;
-    }
-    let given = |effort: &<O::Value as Json>::Text| !effort.as_ref().is_empty();
-    let effort = body.text(Key::ReasoningEffort).filter(given);
-    let effort = effort.or_else(|| body.object(Key::Reasoning)?.text(Key::Effort)).filter(given);
-    effort.is_some_and(|effort| effort.as_ref() != "none")
-        || body.object(Key::GenerationConfig).is_some_and(|config| config.has_object(Key::ThinkingConfig))
-}
-
-fn is<T: AsRef<str>>(text: Option<T>, names: &[&str]) -> bool {
-    text.is_some_and(|text| names.contains(&text.as_ref()))
-}
 
 #[cfg(test)]
 mod tests;

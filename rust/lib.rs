@@ -37,6 +37,7 @@ pub mod glob;
 pub mod json;
 pub mod keywords;
 pub mod lexicon;
+pub mod needs;
 pub mod score;
 pub mod structure;
 pub mod tokens;

@@ -19,7 +19,7 @@ from .classifiers.static import StaticClassifier
 from .config import Config, make_analyzer
 from .core import core
 from .decision import Caller, Decision, Method, Reason, Texts, new_id, now
-from .names import Names, Route
+from .names import MAX_NAME, Names, Route
 from .policy import Choice, Policy
 from .pricing import Price, prices
 from .rows import clean
@@ -40,9 +40,6 @@ FORMATS = {
     "generate_content_stream": "generate_content",
 }
 """LiteLLM's call types that are routed, and the body format each carries."""
-
-MAX_NAME = 256
-"""Characters of a requested name that are kept in the log."""
 
 
 def load(path: str | Path) -> Gateway:

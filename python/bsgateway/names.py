@@ -16,6 +16,10 @@ from .core import core
 from .decision import Method, Reason
 
 
+MAX_NAME = 256
+"""Longest name, in characters, that patterns are tried on and the log keeps whole."""
+
+
 @dataclass(frozen=True)
 class Route:
     """`target` is the model to serve, or None: choose by score, with `bias` added."""
@@ -42,12 +46,17 @@ class Names:
         """The route of `name`. `host_knows` says whether LiteLLM serves a name that this config does not mention."""
         if route := self._fixed.get(name):
             return route
+        if len(name) > MAX_NAME:  # no real name; and matching one of megabytes would hold up everybody else
+            return self._unknown(name)
         if self._patterns.first_match(name) is not None:
             return Route(Method.PATTERN, Reason.PATTERN_SCORE)
         if wildcard_covers(self._wildcards, name):
             return Route(Method.PASSTHROUGH, Reason.WILDCARD, name)
         if host_knows(name):
             return Route(Method.PASSTHROUGH, Reason.HOST_MODEL, name)
+        return self._unknown(name)
+
+    def _unknown(self, name: str) -> Route:
         if self._unknown_is_auto:
             return Route(Method.AUTO, Reason.UNKNOWN_SCORE)
         return Route(Method.PASSTHROUGH, Reason.UNKNOWN_LEFT, name)

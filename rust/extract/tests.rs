@@ -10,10 +10,6 @@ fn parts<'a>(found: &Extract<&'a str>) -> Vec<(Role, Kind, &'a str, Option<usize
     found.parts.iter().map(|part| (part.role, part.kind, part.text, part.message)).collect()
 }
 
-fn needed(body: &Value) -> Vec<&'static str> {
-    needs(&body, &read(Format::Chat, body))
-}
-
 #[test]
 fn formats_have_names() {
     for name in Format::NAMES {
@@ -171,51 +167,5 @@ fn depth_is_bounded() {
         let body = json!({"messages": [{"role": "user", "content": [block]}]});
         assert_eq!(read(Format::Messages, &body).parts.len(), usize::from(depth <= MAX_DEPTH));
         block = json!({"type": "tool_result", "content": [block]});
-    }
-}
-
-#[test]
-fn needs_of_a_request() {
-    assert!(needed(&json!([])).is_empty());
-    let tools = json!([{"name": "f"}]);
-    assert_eq!(needed(&json!({"tools": tools, "parallel_tool_calls": true})), ["tools", "parallel_tools"]);
-    assert!(needed(&json!({"tools": tools, "tool_choice": "none"})).is_empty());
-    assert!(needed(&json!({"tools": tools, "tool_choice": {"type": "none"}})).is_empty());
-    let all = json!({
-        "cache_control": {},
-        "response_format": {"type": "json_object"},
-        "reasoning_effort": "low",
-        "messages": [{"content": [{"type": "image"}, {"type": "audio"}, {"type": "file"}]}],
-    });
-    assert_eq!(needed(&all), ["vision", "audio", "file", "json_schema", "reasoning", "prompt_cache"]);
-    for json in [
-        json!({"text": {"format": {"type": "json_schema"}}}),
-        json!({"output_config": {"format": {"type": "json_schema"}}}),
-        json!({"generationConfig": {"responseSchema": {}}}),
-    ] {
-        assert_eq!(needed(&json), ["json_schema"], "{json}");
-    }
-    for reasoning in [
-        json!({"thinking": {"type": "adaptive"}}),
-        json!({"reasoning_effort": "", "reasoning": {"effort": "high"}}),
-        json!({"generationConfig": {"thinkingConfig": {}}}),
-    ] {
-        assert_eq!(needed(&reasoning), ["reasoning"], "{reasoning}");
-    }
-    assert!(needed(&json!({"reasoning_effort": "none", "reasoning": {"effort": "high"}})).is_empty());
-}
-
-#[test]
-fn limit_on_output_tokens() {
-    for (body, limit) in [
-        (json!({"max_tokens": 5, "max_completion_tokens": 7}), Some(7)),
-        (json!({"max_completion_tokens": 0, "max_output_tokens": -1, "max_tokens": 5}), Some(5)),
-        (json!({"max_tokens": true, "generationConfig": {"maxOutputTokens": 9}}), Some(9)),
-        (json!({"max_tokens": 5.0}), None),
-        (json!({"max_tokens": 1_000_000_001}), None),
-        (json!({"max_tokens": u64::MAX}), None),
-        (json!(3), None),
-    ] {
-        assert_eq!(max_output_tokens(&&body), limit, "{body}");
     }
 }

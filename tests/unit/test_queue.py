@@ -276,6 +276,51 @@ async def test_drain_waits_for_a_sink_that_comes_back() -> None:
     await writer.stop()
 
 
+class SlowSink(ListSink):
+    """Gives time to cancel a write."""
+
+    async def write(self, batch: Sequence[Item]) -> None:
+        await asyncio.sleep(0.01)
+        await super().write(batch)
+
+
+def test_the_end_of_the_loop_cancels_the_writer_and_loses_nothing() -> None:
+    sink, recorder = SlowSink(), Recorder()
+    writer = Writer(recorder, sink, batch_rows=2, max_age=0.001)
+
+    async def flush_at_the_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await writer.stop(HANG)
+
+    async def main() -> asyncio.Task[None]:
+        flush = asyncio.create_task(flush_at_the_end())
+        await asyncio.sleep(0)
+        writer.start()
+        for _ in range(7):
+            recorder.record(make_decision())
+        await until(lambda: sink.rows)
+        return flush
+
+    asyncio.run(main())
+    assert len(sink.rows) == 7
+    assert writer.metrics().dropped == {}
+
+
+async def test_stopping_before_the_writer_notices_that_it_is_cancelled() -> None:
+    sink, recorder = SlowSink(), Recorder()
+    writer = Writer(recorder, sink, batch_rows=2, max_age=0.001)
+    writer.start()
+    for _ in range(7):
+        recorder.record(make_decision())
+    await until(lambda: sink.rows)
+    assert writer._task is not None
+    writer._task.cancel()
+    assert await writer.stop(HANG) == 0
+    assert len(sink.rows) == 7
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_a_fork_before_the_start_gives_each_process_a_writer() -> None:

@@ -78,17 +78,20 @@ class Writer:
             loop = asyncio.get_running_loop()
             self._recorder.bind(loop)
             self._task = loop.create_task(self._run(), name="bsgateway-log-writer")
+            self._task.add_done_callback(lambda _: self._idle.set())  # so that `drain` sees its end and starts anew
 
     async def drain(self, timeout: float) -> int:
         """Write all that waits, without waiting for batches to fill; the rows that are left after `timeout` seconds."""
-        self.start()
+        deadline = time.monotonic() + timeout
         self._hurry.set()
         self._recorder.hurry(True)
         try:
-            if self._waiting():
+            while self._waiting() and not self._stopped:
+                self.start()
                 self._idle.clear()
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._idle.wait(), timeout)
+                await asyncio.wait_for(self._idle.wait(), deadline - time.monotonic())
+        except asyncio.TimeoutError:
+            pass
         finally:
             self._hurry.clear()
             self._recorder.hurry(False)
@@ -103,7 +106,7 @@ class Writer:
         if task is not None:
             task.cancel()
             await asyncio.wait([task], timeout=CANCEL_TIMEOUT)
-            await self._sink.close()
+        await self._sink.close()
         left = self._waiting()
         if left:
             self._recorder.drop("stopped", left, self._last_error or "no time left")
