@@ -98,13 +98,21 @@ def _database(config: Config, state: Path) -> Finding:
     try:
         url = resolve_env(collector.database_url) or running_dsn(state)
         if url is not None:
-            return asyncio.run(_ask(url))
+            return _unshared(url) or asyncio.run(_ask(url))
     except StoreError as error:
         return Finding("database", BROKEN, str(error), "check COLLECTOR_DATABASE_URL")
     if is_available():
         return Finding("database", OK, "embedded PostgreSQL, not running now: `bsgateway serve` starts it")
     advice = "pip install 'bsgateway[embedded]', or set COLLECTOR_DATABASE_URL"
     return Finding("database", BROKEN, "none configured, and no embedded PostgreSQL installed", advice)
+
+
+def _unshared(url: str) -> Finding | None:
+    """A warning when the log shares LiteLLM's own database, whose migrations may drop tables they do not know."""
+    if url != os.environ.get("DATABASE_URL"):
+        return None
+    advice = "give the log a database of its own: LiteLLM's schema updates may drop foreign tables"
+    return Finding("database", WARN, f"{describe(url)} is LiteLLM's DATABASE_URL as well", advice)
 
 
 async def _ask(url: str) -> Finding:

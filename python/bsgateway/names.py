@@ -15,7 +15,6 @@ from .config import AUTO_ROUTE, AutoAlias, Config
 from .core import core
 from .decision import Method, Reason
 
-
 MAX_NAME = 256
 """Longest name, in characters, that patterns are tried on and the log keeps whole."""
 
