@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -109,6 +110,8 @@ ASKS = (
 
 def run(config_path: Path, state: Path, port: int | None, as_json: bool) -> bool:
     """Run the demo; whether every request was answered. Raises GatewayError when the gateway does not start."""
+    if find_spec("anthropic") is None:
+        raise GatewayError("the demo speaks through Anthropic's SDK, which is missing: pip install 'bsgateway[demo]'")
     config = load_config(config_path)
     console = wide_console(stderr=as_json)
     port = port or _free_port()

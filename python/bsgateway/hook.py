@@ -98,12 +98,12 @@ class GatewayCallback(CustomLogger):
             return  # LiteLLM's own error is the right answer
         decision, texts = self.gateway.route(data, call_type, _caller(key, data, metadata), host.knows)
         data["model"] = decision.resolved_model
-        host.ask_for_usage(data, call_type)
         routing = metadata[STAMP] = metadata[KEPT] = RoutingDecision(stamp(decision))
         routing.call_id = decision.caller.call_id
         self.lifecycle.record(decision)
         if texts is not None:
             self.lifecycle.record(texts)
+        host.ask_for_usage(data, call_type)
 
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> None:
         """Put `routing_decision` back where LiteLLM's router has just cleared it, so that logging callbacks see it; and

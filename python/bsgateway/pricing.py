@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -77,7 +79,9 @@ def provider_of(params: Mapping[str, Any]) -> tuple[str, str]:
     base = params.get("api_base")
     base = None if isinstance(base, str) and base.startswith(ENV_PREFIX) else base
     try:
-        model, provider, _, _ = litellm.get_llm_provider(params["model"], params.get("custom_llm_provider"), base)
+        # LiteLLM prints words of its own about an unknown provider: they must not get between `--json` and its reader.
+        with contextlib.redirect_stdout(sys.stderr):
+            model, provider, _, _ = litellm.get_llm_provider(params["model"], params.get("custom_llm_provider"), base)
     except litellm.exceptions.BadRequestError as error:
         raise ConfigError(
             f"model_list: LiteLLM knows no provider for {params['model']!r}; write it as provider/model, "

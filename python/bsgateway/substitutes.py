@@ -94,7 +94,8 @@ class Ollama(msgspec.Struct, frozen=True):
 def probe_ollama(base: str) -> Ollama:
     """Ask the server at `base` which models it has. A server that does not answer in `PROBE_SECONDS` is not there."""
     try:
-        listed = ollama.Client(host=base, timeout=PROBE_SECONDS).list().models
+        with ollama.Client(host=base, timeout=PROBE_SECONDS) as client:
+            listed = client.list().models
     except (ConnectionError, httpx.HTTPError, ollama.ResponseError, ValueError):
         return Ollama(base, None)
     return Ollama(base, tuple(model.model for model in listed if model.model))

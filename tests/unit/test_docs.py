@@ -1,0 +1,77 @@
+"""The documents say what the code does: the reference page is made from it, the README's examples run."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from bsgateway.check import check_text
+from bsgateway.decision import Decision, Method, Reason
+from bsgateway.hook import HEADERS
+from bsgateway.rows import LOG_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs" / "make_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_page_is_what_the_code_says(generator: ModuleType) -> None:
+    assert generator.page() == PAGE, "run `make reference` and commit the page"
+
+
+@pytest.mark.parametrize("column", sorted({*LOG_COLUMNS, *OUTCOME_COLUMNS, *TEXT_COLUMNS}))
+def test_every_column_is_in_the_reference(column: str) -> None:
+    assert f"| `{column}` |" in PAGE
+
+
+@pytest.mark.parametrize("word", [*HEADERS, *(m.value for m in Method), *(r.value for r in Reason)])
+def test_every_header_method_and_reason_is_in_the_reference(word: str) -> None:
+    assert f"| `{word}` |" in PAGE
+
+
+def test_every_header_is_in_the_readme() -> None:
+    assert re.findall(r"^\| `(x-bsgateway-[a-z-]+)`", README, re.MULTILINE) == list(HEADERS)
+
+
+def test_the_configuration_in_the_readme_has_no_mistakes() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    config, problems = check_text(example, ROOT / "README.md")
+    assert problems == []
+    assert config is not None
+
+
+def test_the_python_example_in_the_readme_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"```python\n(import bsgateway\n.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    names: dict[str, object] = {}
+    exec(compile(example, "README.md", "exec"), names)
+    decision = names["decision"]
+    assert isinstance(decision, Decision)
+    assert capsys.readouterr().out == "gpt-5-mini medium 35\n"
+
+
+@pytest.mark.parametrize("name", sorted(re.findall(r"\]\(([\w./-]+)\)", README)))
+def test_links_of_the_readme_lead_somewhere(name: str) -> None:
+    assert (ROOT / name).exists()
+
+
+def test_every_command_of_the_readme_is_a_target_of_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    wanted = set(re.findall(r"`?make ([a-z]+)`?", README))
+    assert {"run", "test", "demo", "help"} <= wanted
+    assert wanted - {"a"} <= targets
