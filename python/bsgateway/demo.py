@@ -20,7 +20,6 @@ from uuid import UUID
 import click
 import httpx
 import msgspec
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -283,18 +282,14 @@ async def _rows(url: str, answers: list[Answer]) -> dict[UUID, LogRow]:
             await asyncio.sleep(0.25)
 
 
-# Column -> least width. On a narrow terminal the names give way, never method, score, tier or numbers.
-_COLUMNS = {
-    "request": 12, "api": 8, "asked for": 10, "method": 11, "score": 5, "tier": 7, "model": 12, "why": 8,
-    "latency s": 9, "cost $": 8, "top tier $": 10,
-}  # fmt: skip
-
-
 def _print(console: Console, answers: list[Answer], rows: dict[UUID, LogRow]) -> None:
-    view = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name, width in _COLUMNS.items():
-        right = name == "score" or name.endswith((" s", "$"))
-        view.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis", min_width=width)
+    view = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("request", "api", "asked for", "method", "score", "tier", "model", "why"):
+        # On a narrow terminal the words give way, never method, score, tier or numbers.
+        fixed = name in ("method", "score", "tier")
+        view.add_column(name, justify="right" if name == "score" else "left", no_wrap=fixed)
+    for name in ("latency s", "cost $", "top tier $"):
+        view.add_column(name, justify="right", no_wrap=True)
     for answer in answers:
         api = answer.ask.api + (" stream" if answer.ask.stream else "")
         row = rows.get(answer.decision_id) if answer.decision_id else None
@@ -321,7 +316,7 @@ def _print(console: Console, answers: list[Answer], rows: dict[UUID, LogRow]) ->
 
 def _short(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= 32 else line[:31] + "…"
+    return line if len(line) <= 30 else line[:29] + "…"
 
 
 def _print_savings(console: Console, rows: dict[UUID, LogRow]) -> None:

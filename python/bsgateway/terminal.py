@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-PIPE_WIDTH = 160
+PIPE_WIDTH = 180
 
 
 def wide_console(stderr: bool = False) -> Console:

@@ -1,0 +1,408 @@
+"""The command `bsgateway`: help, exit codes, output for people and for machines. No server is started here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from bsgateway._version import __version__
+from bsgateway.cli import main
+from bsgateway.config import json_schema
+from bsgateway.core import NATIVE
+from bsgateway.decision import Decision, Reason
+from bsgateway.doctor import Finding
+from bsgateway.effective import effective_config
+
+COMMANDS = ("serve", "demo", "check", "explain", "logs", "migrate", "doctor", "version")
+HARD = "Prove the theorem, derive the bound, analyze the algorithm."
+PASSWORD = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty directory: no `gateway.yaml`, `.env` or state of the checkout."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
+@pytest.fixture
+def config(config_file: Callable[..., Path]) -> str:
+    return str(config_file())
+
+
+def run(*arguments: str, code: int = 0, stdin: str | None = None) -> Result:
+    result = CliRunner().invoke(main, arguments, input=stdin)
+    if not isinstance(result.exception, (SystemExit, type(None))):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+# Help
+
+
+def test_help_lists_every_command() -> None:
+    out = run("--help").stdout
+    assert "Send each LLM request to the cheapest model that can do the job." in out
+    assert tuple(sorted(main.commands)) == tuple(sorted(COMMANDS))
+    for name in COMMANDS:
+        assert f"\n  {name} " in out
+    assert run("-h").stdout == out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command(name: str) -> None:
+    out = run(name, "--help").stdout
+    command = main.commands[name]
+    assert out.startswith(f"Usage: main {name} ")
+    assert command.help is not None
+    assert command.help.split()[0] in out
+    for option in command.params:
+        assert option.opts[-1].upper() in out or option.opts[-1] in out
+        # Each option says what it is for; the command's own help does so for its arguments.
+        assert option.help if isinstance(option, click.Option) else option.name.upper() in out
+    assert run(name, "-h").stdout == out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"], ["check", "--nonsense"], ["explain"], ["serve", "--port", "0"], ["serve", "--port", "65536"],
+        ["serve", "--workers", "0"], ["logs", "-n", "0"], ["logs", "-n", "10001"], ["doctor", "--port", "x"],
+        ["version", "extra"], ["demo", "--port", "-1"],
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    result = run(*arguments, code=2)
+    assert result.stderr.startswith("Usage: main")
+    assert "Error:" in result.stderr
+    assert result.stdout == ""
+
+
+def test_no_command_shows_the_help() -> None:
+    assert run(code=2).output.startswith("Usage: main")
+
+
+def test_version() -> None:
+    core = "native" if NATIVE else "pure Python"
+    assert run("version").stdout == f"bsgateway {__version__} ({core} core), litellm {installed('litellm')}\n"
+
+
+def test_the_file_of_variables_is_read(config_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(config_file({"litellm_settings": {"cache_params": {"host": "os.environ/FROM_FILE"}}}))
+    monkeypatch.delenv("FROM_FILE", raising=False)
+    assert "environment variable FROM_FILE is not set" in run("check", path, code=1).stdout
+    Path(".env").write_text("FROM_FILE=x\nHOME=/changed\n")
+    run("check", path)
+    assert os.environ["FROM_FILE"] == "x"
+    assert os.environ["HOME"] != "/changed"  # what the environment already says wins
+
+
+# check
+
+
+def test_check_of_a_good_file(config: str) -> None:
+    result = run("check", config)
+    assert result.stdout == f"{config}: no mistakes: 4 models, 3 tiers\n"
+    assert result.stderr == ""
+    assert json.loads(run("check", config, "--json").stdout) == {"file": config, "problems": []}
+
+
+def test_check_of_a_bad_file(config_file: Callable[..., Path]) -> None:
+    path = config_file(fallback_tier="nowhere", aliases={"a": "lagre"})
+    lines = path.read_text().splitlines()
+    fallback = lines.index("  fallback_tier: nowhere") + 1
+    alias = lines.index("    a: lagre") + 1
+    result = run("check", str(path), code=1)
+    assert result.stdout.splitlines() == [
+        f"{path}:{fallback}: routing.fallback_tier: 'nowhere' is not a tier; known: simple, medium, complex",
+        f"{path}:{alias}: routing.aliases.a: 'lagre' is neither in model_list nor an alias nor auto_route; "
+        "did you mean 'large'?",
+    ]
+    assert result.stderr == "2 mistake(s)\n"
+    machine = run("check", str(path), "--json", code=1)
+    assert machine.stderr == ""
+    assert json.loads(machine.stdout) == {
+        "file": str(path),
+        "problems": [
+            {
+                "line": fallback,
+                "path": "routing.fallback_tier",
+                "message": "'nowhere' is not a tier",
+                "hint": "known: simple, medium, complex",
+            },
+            {
+                "line": alias,
+                "path": "routing.aliases.a",
+                "message": "'lagre' is neither in model_list nor an alias nor auto_route",
+                "hint": "did you mean 'large'?",
+            },
+        ],
+    }
+
+
+def test_check_takes_gateway_yaml_of_this_directory(config_file: Callable[..., Path]) -> None:
+    assert run("check", code=1).stdout.startswith("gateway.yaml: cannot be read: No such file or directory")
+    Path("gateway.yaml").write_text(config_file().read_text())
+    assert run("check").stdout == "gateway.yaml: no mistakes: 4 models, 3 tiers\n"
+
+
+def test_check_shows_what_litellm_gets(config: str, make_config: Callable[..., Any]) -> None:
+    assert yaml.safe_load(run("check", config, "--print").stdout) == effective_config(make_config())
+
+
+def test_check_shows_the_schema() -> None:
+    out = run("check", "--schema").stdout
+    assert out == json.dumps(json_schema(), indent=2) + "\n"
+
+
+def test_check_prints_a_name_that_is_no_text() -> None:
+    Path("gateway.yaml").write_text('"a\\ud800\\e[31m": 1\n? "b\\nc"\n: 2\nrouting: {"\\ud800": 1}\nmodel_list: []\n')
+    out = run("check", code=1).stdout
+    assert "routing.\\ud800: unknown key" in out
+    assert "\x1b" not in out
+    assert json.loads(run("check", "--json", code=1).stdout)["problems"]
+
+
+# explain
+
+
+def test_explain_for_machines(config: str) -> None:
+    result = run("explain", HARD, "-c", config, "--json")
+    decision = msgspec.json.decode(result.stdout, type=Decision)
+    assert (decision.resolved_model, decision.tier, decision.complexity_score) == ("large", "complex", 68)
+    assert (decision.original_model, decision.reason) == ("auto", Reason.SCORE)
+    assert result.stdout.count("\n") == 1
+
+
+def test_explain_for_people(config: str) -> None:
+    out = run("explain", HARD, "-c", config).stdout
+    for words in (
+        "asked for",
+        "auto",
+        "goes to",
+        "large",
+        "keyword_patterns",
+        "floor:keywords",
+        "score (0-100, rounded)",
+    ):
+        assert words in out
+
+
+def test_explain_of_a_file_a_pipe_and_a_name(config: str, tmp_path: Path) -> None:
+    def explained(*arguments: str, stdin: str | None = None) -> Decision:
+        out = run("explain", *arguments, "-c", config, "--json", stdin=stdin).stdout
+        return msgspec.json.decode(out, type=Decision)
+
+    body = {"contents": [{"parts": [{"text": HARD}]}]}
+    (tmp_path / "body.json").write_text(json.dumps(body))
+    decision = explained(str(tmp_path / "body.json"))
+    assert (decision.call_type, decision.tier) == ("agenerate_content", "complex")
+    assert explained("-", stdin=HARD).tier == "complex"
+    assert explained("-", stdin=json.dumps({"model": "frontier"})).reason is Reason.ALIAS_MODEL
+    assert explained("hi", "--model", "cheap").bias == -100
+    assert explained("hi", "--model", "vendor/x").reason is Reason.WILDCARD
+    assert explained("hi", "--call-type", "anthropic_messages").call_type == "anthropic_messages"
+
+
+def test_explain_of_what_cannot_be_decided(config: str) -> None:
+    for arguments, words in (
+        (("hi", "--call-type", "aembedding"), "call type 'aembedding' is not routed; known: acompletion"),
+        (('{"model": 5}',), "the body has no `model`"),
+        (("hi", "--model", ""), "the body has no `model`"),
+    ):
+        result = run("explain", *arguments, "-c", config, code=2)
+        assert words in result.stderr
+        assert result.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_explain_of_hostile_names(config: str, arguments: list[str]) -> None:
+    for name in ("\\ud800", "[/]", "\\u001b[31m", "a\\r\\nb"):
+        out = run("explain", f'{{"model": "{name}"}}', "-c", config, *arguments).stdout
+        assert "\x1b" not in out
+        assert "\r" not in out
+
+
+@pytest.mark.parametrize("command", [["explain", "hi"], ["logs"], ["migrate"], ["serve"], ["demo"]])
+def test_a_configuration_with_mistakes_is_one_error(command: list[str], config_file: Callable[..., Path]) -> None:
+    with _signals_kept():
+        path = config_file(fallback_tier="nowhere")
+        result = run(*command, "-c", str(path), code=1)
+        assert f"error: {path} has 1 mistake(s):" in result.stderr
+        assert "routing.fallback_tier: 'nowhere' is not a tier" in result.stderr
+        assert "Traceback" not in result.output
+        assert "gone.yaml: cannot be read" in run(*command, "-c", "gone.yaml", code=1).stderr
+
+
+def test_the_configuration_may_come_from_the_environment(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BSGATEWAY_CONFIG", config)
+    assert msgspec.json.decode(run("explain", "hi", "--json").stdout, type=Decision).tier == "simple"
+
+
+# Commands of the database
+
+
+@pytest.mark.parametrize("command", [["logs"], ["logs", "--json"], ["migrate"], ["migrate", "--dry-run"]])
+def test_without_a_database(config: str, command: list[str]) -> None:
+    result = run(*command, "-c", config, "--state", "state", code=1)
+    assert result.stderr == (
+        "error: no database: set COLLECTOR_DATABASE_URL, or start the gateway once (no state/postgres)\n"
+    )
+    assert not Path("state").exists()
+
+
+@pytest.mark.parametrize("command", [["logs"], ["migrate"]])
+def test_a_database_that_cannot_be_reached(
+    config: str, command: list[str], monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
+    url = f"postgresql://user:{PASSWORD}@127.0.0.1:{closed_port}/log"
+    monkeypatch.setenv("COLLECTOR_DATABASE_URL", url)
+    result = run(*command, "-c", config, code=1)
+    assert result.stderr.startswith("error: ")
+    assert f"127.0.0.1:{closed_port}/log" in result.stderr
+    assert PASSWORD not in result.output
+    assert result.stdout == ""
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+# doctor
+
+
+def examined(*arguments: str, code: int = 0) -> dict[str, Finding]:
+    result = run("doctor", "--json", *arguments, code=code)
+    return {finding.name: finding for finding in msgspec.json.decode(result.stdout, type=list[Finding])}
+
+
+def test_doctor_finds_nothing_broken(config: str, closed_port: int) -> None:
+    found = examined("-c", config, "--port", str(closed_port))
+    assert {name: finding.status for name, finding in found.items()} == {
+        "bsgateway": "ok",
+        "litellm": "ok",
+        "core": "ok" if NATIVE else "warning",
+        "configuration": "ok",
+        "model small": "ok",
+        "model middle": "ok",
+        "model large": "ok",
+        "model vendor/*": "ok",
+        f"port {closed_port}": "ok",
+        "database": "warning",
+    }
+    assert found["configuration"].found == f"{config}: 3 tiers"
+    assert found["database"].advice == "no decision is logged"
+    out = run("doctor", "-c", config, "--port", str(closed_port)).stdout
+    assert [line.split()[0] for line in out.splitlines()][:3] == ["check", "bsgateway", "litellm"]
+
+
+def test_doctor_of_a_broken_configuration() -> None:
+    found = examined("-c", "gone.yaml", code=1)
+    assert found["configuration"] == Finding(
+        "configuration", "broken", "gone.yaml: 1 mistake(s)", "run `bsgateway check gone.yaml`"
+    )
+    assert "broken" in run("doctor", "-c", "gone.yaml", code=1).stdout
+
+
+def test_doctor_of_a_port_that_is_taken(config: str, taken_port: int) -> None:
+    found = examined("-c", config, "--port", str(taken_port))[f"port {taken_port}"]
+    assert (found.status, found.found) == ("warning", "something listens there already")
+
+
+def test_doctor_names_keys_and_never_shows_them(
+    config_file: Callable[..., Path], closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [
+        {"model_name": name, "litellm_params": {"model": "openai/x", "api_key": f"os.environ/{variable}"}}
+        for name, variable in (("small", "SET_KEY"), ("middle", "UNSET_KEY"), ("large", "SET_KEY"))
+    ]
+    monkeypatch.setenv("SET_KEY", "sk-secret-value")
+    monkeypatch.delenv("UNSET_KEY", raising=False)
+    arguments = ("-c", str(config_file({"model_list": models})), "--port", str(closed_port))
+    found = examined(*arguments)
+    assert found["model small"] == Finding("model small", "ok", "reachable as configured")
+    assert found["model middle"] == Finding(
+        "model middle", "warning", "stand-in: UNSET_KEY is not set", "set UNSET_KEY"
+    )
+    assert "sk-secret-value" not in run("doctor", *arguments).output
+
+
+def test_doctor_of_a_provider_that_litellm_does_not_know(config_file: Callable[..., Path], closed_port: int) -> None:
+    models = [{"model_name": name, "litellm_params": {"model": "no-such/x"}} for name in ("small", "middle", "large")]
+    found = examined("-c", str(config_file({"model_list": models})), "--port", str(closed_port), code=1)
+    assert found["models"].status == "broken"
+    assert "LiteLLM knows no provider for 'no-such/x'" in found["models"].found
+    assert found["database"].status == "warning"  # the rest is examined all the same
+
+
+def test_doctor_of_a_database_that_cannot_be_reached(
+    config_file: Callable[..., Path], closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"postgresql://user:{PASSWORD}@127.0.0.1:{closed_port}/log"
+    monkeypatch.setenv("COLLECTOR_DATABASE_URL", url)
+    path = str(config_file(collector={"enabled": True}))
+    found = examined("-c", path, "--port", str(closed_port), code=1)["database"]
+    assert (found.status, found.advice) == ("broken", "check COLLECTOR_DATABASE_URL")
+    assert PASSWORD not in run("doctor", "-c", path, "--port", str(closed_port), code=1).output
+
+
+# serve: only as far as its refusals
+
+
+class _signals_kept:
+    """`serve` takes SIGINT and SIGTERM for itself: give them back to the test runner."""
+
+    def __enter__(self) -> None:
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def test_serve_refuses_a_port_that_is_taken_before_it_starts_anything(config: str, taken_port: int) -> None:
+    with _signals_kept():
+        result = run("serve", "-c", config, "--state", "state", "--port", str(taken_port), code=1)
+    assert f"error: cannot listen on 127.0.0.1:{taken_port}: Address already in use; choose another with --port" in (
+        result.stderr
+    )
+    assert not Path("state").exists()
+
+
+def test_strict_serve_refuses_to_stand_in(
+    config_file: Callable[..., Path], closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNSET_KEY", raising=False)
+    models = [
+        {"model_name": name, "litellm_params": {"model": "openai/x", "api_key": "os.environ/UNSET_KEY"}}
+        for name in ("small", "middle", "large")
+    ]
+    path = str(config_file({"model_list": models}))
+    with _signals_kept():
+        result = run("serve", "-c", path, "--state", "state", "--port", str(closed_port), "--strict", code=1)
+    assert "error: not everything can be reached:\nsmall: UNSET_KEY is not set\n" in result.stderr

@@ -1,0 +1,214 @@
+"""`config.py`: structs, schema, references to the environment, and the analyzer a config asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+import yaml
+
+from bsgateway import config as config_module
+from bsgateway.check import check_file
+from bsgateway.config import (
+    AutoAlias,
+    Collector,
+    Config,
+    GatewayFile,
+    Routing,
+    Tier,
+    json_schema,
+    make_analyzer,
+    resolve_env,
+)
+from bsgateway.core import core
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "gateway.yaml"
+SCHEMA = ROOT / "python" / "bsgateway" / "gateway.schema.json"
+
+
+def routing(**fields: Any) -> Routing:
+    """The smallest valid section, with more fields."""
+    tiers = {"only": {"score_range": [0, 100], "model": "m"}}
+    return msgspec.convert({"tiers": tiers, "fallback_tier": "only", **fields}, Routing)
+
+
+def test_the_committed_schema_is_the_one_of_the_code() -> None:
+    assert SCHEMA.read_text(encoding="utf-8") == json.dumps(json_schema(), indent=2) + "\n"
+
+
+def test_the_schema_is_a_schema() -> None:
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_the_reference_configuration_has_no_mistake() -> None:
+    config, problems = check_file(REFERENCE)
+    assert problems == []
+    assert config is not None
+    assert config.model_names == ("local/glm-4.7-flash", "gpt-5-mini", "claude-opus")
+    jsonschema.Draft202012Validator(json_schema()).validate(yaml.safe_load(REFERENCE.read_text(encoding="utf-8")))
+
+
+def test_the_reference_configuration_says_the_defaults() -> None:
+    config, _ = check_file(REFERENCE)
+    assert config is not None
+    assert config.routing.classifier == routing().classifier
+    assert config.routing.collector == Collector()
+    assert config.routing.unknown_models == routing().unknown_models == "auto"
+
+
+def test_the_first_line_of_the_reference_configuration_points_editors_to_the_schema() -> None:
+    line = REFERENCE.read_text(encoding="utf-8").splitlines()[0]
+    marker, _, path = line.partition("$schema=")
+    assert marker == "# yaml-language-server: "
+    assert (REFERENCE.parent / path).resolve() == SCHEMA
+
+
+STRUCTS = [
+    struct
+    for struct in vars(config_module).values()
+    if isinstance(struct, type) and issubclass(struct, msgspec.Struct) and struct is not msgspec.Struct
+]
+
+
+@pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
+def test_every_option_is_described_and_frozen(struct: type[msgspec.Struct]) -> None:
+    properties = msgspec.json.schema(struct)["$defs"][struct.__name__]["properties"]
+    assert [name for name, schema in properties.items() if not schema.get("description")] == []
+    assert struct.__struct_config__.frozen
+    # LiteLLM's own sections stand beside ours; everything inside ours is ours.
+    assert struct.__struct_config__.forbid_unknown_fields is (struct is not GatewayFile)
+
+
+def test_defaults_of_the_collector() -> None:
+    assert msgspec.structs.asdict(Collector()) == {
+        "enabled": True,
+        "database_url": "os.environ/COLLECTOR_DATABASE_URL",
+        "text": "none",
+        "text_chars": 32_768,
+        "queue_rows": 100_000,
+        "batch_rows": 1_000,
+        "flush_seconds": 0.5,
+    }
+
+
+def test_defaults_of_the_static_score() -> None:
+    static = routing().classifier.static
+    assert msgspec.structs.asdict(static.weights) == {
+        "token_count": 0.20,
+        "system_prompt": 0.05,
+        "keyword_patterns": 0.40,
+        "conversation_length": 0.10,
+        "code_complexity": 0.15,
+        "tool_usage": 0.10,
+    }
+    assert tuple(static.weights.__struct_fields__) == core.SIGNALS
+    assert static.token_thresholds == (20, 100, 400, 1500, 6000)
+    assert (static.complex_keywords, static.simple_keywords, static.exact_token_bytes) == (None, None, 16_384)
+
+
+@pytest.mark.parametrize(
+    ("tier", "candidates"),
+    [
+        (Tier((0, 1), model="a"), ("a",)),
+        (Tier((0, 1), models=("a", "b")), ("a", "b")),
+        (Tier((0, 1)), ()),
+        (Tier((0, 1), models=()), ()),
+    ],
+)
+def test_candidates_of_a_tier(tier: Tier, candidates: tuple[str, ...]) -> None:
+    assert tier.candidates == candidates
+
+
+def test_an_alias_is_a_name_or_a_route_with_a_bias() -> None:
+    aliases = routing(
+        aliases={"a": "auto_route", "b": {"route": "auto_route"}, "c": {"route": "auto_route", "bias": -15}}
+    )
+    assert aliases.aliases == {"a": "auto_route", "b": AutoAlias("auto_route", 0), "c": AutoAlias("auto_route", -15)}
+
+
+def test_model_names_are_in_order_and_once() -> None:
+    host = {"model_list": [{"model_name": name} for name in ("b", "a", "b", "c", "a")]}
+    assert Config(Path("x"), routing(), host).model_names == ("b", "a", "c")
+
+
+def test_a_config_is_frozen() -> None:
+    config = Config(Path("x"), routing(), {"model_list": []})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.path = Path("y")  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        config.routing.fallback_tier = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("value", "resolved"),
+    [
+        (None, None),
+        ("", None),
+        ("plain", "plain"),
+        ("os.environ/SET", "value"),
+        ("os.environ/EMPTY", None),
+        ("os.environ/UNSET", None),
+        ("os.environ/", None),
+        ("x os.environ/SET", "x os.environ/SET"),
+    ],
+)
+def test_references_to_the_environment(
+    value: str | None, resolved: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SET", "value")
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.delenv("UNSET", raising=False)
+    assert resolve_env(value) == resolved
+
+
+def keyword_counts(section: Routing, text: str) -> tuple[float, float]:
+    features = make_analyzer(section).analyze({"messages": [{"role": "user", "content": text}]}, "chat").features
+    names = core.FEATURE_NAMES
+    return features[names.index("complex_keywords")], features[names.index("simple_keywords")]
+
+
+def static(**fields: Any) -> Routing:
+    return routing(classifier={"static": fields})
+
+
+def test_the_built_in_keywords_are_used_unless_there_are_others() -> None:
+    text = "hello, prove the zebra theorem"
+    assert keyword_counts(routing(), text) == (2, 1)  # prove, theorem; hello
+    assert keyword_counts(static(complex_keywords=["zebra"], simple_keywords=["the", "theorem"]), text) == (1, 2)
+    assert keyword_counts(static(complex_keywords=[]), text) == (0, 1)
+
+
+def test_the_analyzer_gets_weights_and_thresholds() -> None:
+    weights = dict.fromkeys(core.SIGNALS, 0.0) | {"token_count": 3}
+    section = static(weights=weights, token_thresholds=[1, 2, 3, 4, 5], complex_keywords=[], simple_keywords=[])
+    analysis = make_analyzer(section).analyze({"messages": [{"content": "one two three"}]}, "chat")
+    assert (analysis.ask_tokens, analysis.raw_score) == (3, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("collector", "kept"),
+    [
+        ({"text": "full"}, "four words of mine"),
+        ({"text": "full", "text_chars": 4}, "four"),
+        ({"text": "none"}, ""),
+        ({"text": "full", "enabled": False}, ""),
+        ({}, ""),
+    ],
+)
+def test_words_are_kept_only_when_asked_for(collector: dict[str, Any], kept: str) -> None:
+    analyzer = make_analyzer(routing(collector=collector))
+    assert analyzer.analyze({"messages": [{"content": "four words of mine"}]}, "chat").ask == kept
+
+
+def test_text_over_the_exact_budget_is_estimated() -> None:
+    body = {"messages": [{"content": "twelve bytes"}]}
+    assert make_analyzer(static(exact_token_bytes=12)).analyze(body, "chat").tokens_exact is True
+    assert make_analyzer(static(exact_token_bytes=11)).analyze(body, "chat").tokens_exact is False
