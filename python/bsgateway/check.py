@@ -105,9 +105,10 @@ def _odd_keys(data: dict[Any, Any]) -> Iterator[Finding]:
             continue
         seen.add(id(value))
         if isinstance(value, dict) and (not place or place[0] in GatewayFile.__struct_fields__):
-            for key in [key for key in value if not isinstance(key, str)]:
-                value.setdefault(str(key), value.pop(key))
-                yield (*place, str(key)), "key must be text", "put it in quotes"
+            for key in [key for key in value if not _is_text(key)]:
+                name = printable(str(key))
+                value.setdefault(name, value.pop(key))
+                yield (*place, name), "key must be text", "put it in quotes"
         if not place or place[0] == "routing" or place == ("model_list",):
             items: Iterable[tuple[Any, Any]] = ()
             if isinstance(value, dict):
@@ -115,6 +116,11 @@ def _odd_keys(data: dict[Any, Any]) -> Iterator[Finding]:
             elif isinstance(value, list):
                 items = enumerate(value)
             stack.extend((item, (*place, step)) for step, item in items)
+
+
+def _is_text(key: Any) -> bool:
+    """Whether `key` is a string that has a UTF-8 form: YAML can also write half a character."""
+    return isinstance(key, str) and not any("\ud800" <= char <= "\udfff" for char in key)
 
 
 def _decode(data: dict[str, Any], errors: list[jsonschema.ValidationError]) -> GatewayFile | None:
