@@ -13,6 +13,10 @@ Place = tuple[str | int, ...]
 """The way to a part: keys and indexes, from the top."""
 
 
+MAX_WRITTEN_OUT = 10_000_000
+"""Anchors of anchors can stand for more than any memory holds; a configuration of this size is none."""
+
+
 class NotYaml(ValueError):
     """The text is not valid YAML; `line` is 1-based, 0 if there is none."""
 
@@ -27,6 +31,8 @@ class Document:
     def __init__(self, source: str) -> None:
         try:
             self._root = yaml.compose(source, Loader=_Loader)
+            if self._root is not None and _written_out(self._root, {}) > MAX_WRITTEN_OUT:
+                raise NotYaml(f"more than {MAX_WRITTEN_OUT} characters when its anchors are written out")
             # Apart from the nodes above, which keep the places of what merging moves.
             self.data: Any = yaml.load(source, Loader=_Loader)  # noqa: S506  # a SafeLoader
         except yaml.MarkedYAMLError as error:
@@ -78,7 +84,7 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader, but each of its refusals has a line, and merges (`<<`) of merges cannot grow without bound."""
+    """SafeLoader, but each of its refusals has a line."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -88,9 +94,16 @@ class _Loader(yaml.SafeLoader):
             kind = node.tag.removeprefix("tag:yaml.org,2002:")
             raise ConstructorError(None, None, f"is not a valid {kind}", node.start_mark) from error
 
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        super().flatten_mapping(node)
-        last = {(key.tag, key.value): pair for pair in node.value if isinstance(key := pair[0], yaml.ScalarNode)}
-        if len(last) < len(node.value):
-            others = [pair for pair in node.value if not isinstance(pair[0], yaml.ScalarNode)]
-            node.value = [*last.values(), *others]
+
+def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """Characters of `node`, and one for each part, when what anchors stand for is written out."""
+    if id(node) not in known:
+        known[id(node)] = 1  # for what holds itself
+        if isinstance(node, yaml.ScalarNode):
+            inside = len(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            inside = sum(_written_out(key, known) + _written_out(value, known) for key, value in node.value)
+        else:
+            inside = sum(_written_out(item, known) for item in node.value)
+        known[id(node)] = 1 + inside
+    return known[id(node)]

@@ -81,8 +81,8 @@ def user(content: Any) -> list[dict[str, Any]]:
 
 
 ODD: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1.5, float("nan"), float("inf"), 10**400, "", "x", b"x", [], {}, (), [None], [[]], {"x": None},
-    {1: 2, None: 3, (4,): 5}, {"type": 5}, {"type": "text"}, {"type": "text", "text": {}}, {"role": []}, object(), {1, 2},
+    None, True, False, 0, -1, 1.5, float("nan"), float("inf"), 10**400, "", "x", b"x", [], {}, (), [None], [[]],
+    {"x": None}, {1: 2, None: 3, (4,): 5}, {"type": 5}, {"type": "text"}, {"type": "text", "text": {}}, {"role": []}, object(), {1, 2},
 )  # fmt: skip
 KEYS = (
     "messages", "system", "input", "instructions", "prompt", "contents", "systemInstruction", "system_instruction",
@@ -91,6 +91,7 @@ KEYS = (
     "max_completion_tokens", "max_output_tokens", "cache_control", "stream", "metadata", "litellm_metadata",
     "litellm_call_id", "litellm_session_id", "proxy_server_request",
 )  # fmt: skip
+INNER_KEYS = ("content", "parts", "role", "type", "text", "tool_calls", "function_call", "output", "summary")
 
 # (call type, body without its model)
 BODIES: dict[str, Callable[[], tuple[str, dict[Any, Any]]]] = {
@@ -110,7 +111,9 @@ BODIES: dict[str, Callable[[], tuple[str, dict[Any, Any]]]] = {
     "deep contents": lambda: ("agenerate_content", {"contents": deep_list()}),
     "deep parts": lambda: ("agenerate_content", {"contents": [{"parts": deep_dict("functionResponse")}]}),
     "a block that holds itself": lambda: ("anthropic_messages", {"messages": user(itself())}),
-    "50,000 parts": lambda: ("acompletion", {"messages": user([{"type": "text", "text": f"part {n}"} for n in range(50_000)])}),
+    "50,000 parts": lambda: (
+        "acompletion", {"messages": user([{"type": "text", "text": f"part {n}"} for n in range(50_000)])},
+    ),
     "50,000 messages": lambda: ("acompletion", {"messages": [m for n in range(50_000) for m in user(f"ask {n}")]}),
     "50,000 images": lambda: ("acompletion", {"messages": user([{"type": "image_url"}] * 50_000)}),
     "50,000 system messages": lambda: ("acompletion", {"messages": [{"role": "system", "content": "x"}] * 50_000}),
@@ -122,10 +125,12 @@ BODIES: dict[str, Callable[[], tuple[str, dict[Any, Any]]]] = {
     "200,000 token ids": lambda: ("atext_completion", {"prompt": [list(range(200_000))]}),
     "50,000 contents": lambda: ("agenerate_content", {"contents": ["x"] * 50_000}),
     "10,000 tools": lambda: (
-        "acompletion", {"messages": user("x"), "tools": [{"type": "function", "function": {"name": f"f{n}"}} for n in range(10_000)]},
+        "acompletion", {"messages": user("x"), "tools": [{"function": {"name": f"f{n}"}} for n in range(10_000)]},
     ),
     "100,000 keys": lambda: ("acompletion", {"messages": user("x"), **{f"key {n}": n for n in range(100_000)}}),
-    "keys that are no text": lambda: ("acompletion", {1: 2, None: 3, (4, 5): 6, b"messages": 7, "messages": user({1: 2, None: "x"})}),
+    "keys that are no text": lambda: (
+        "acompletion", {1: 2, None: 3, (4, 5): 6, b"messages": 7, "messages": user({1: 2, None: "x"})},
+    ),
     "a megabyte in each of the parts": lambda: (
         "anthropic_messages",
         {

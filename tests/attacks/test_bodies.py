@@ -6,6 +6,7 @@ against passes that are worse than linear, which take minutes for these sizes; i
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import time
@@ -25,7 +26,7 @@ from bsgateway.gateway import FORMATS, MAX_NAME, Gateway
 from bsgateway.hook import HEADERS, GatewayCallback
 from bsgateway.rows import log_row, text_row
 
-from .generators import BODIES, TEXTS, wrong_types
+from .generators import BODIES, TEXTS, user, wrong_types
 
 FILES = Path(__file__).parent / "bodies"
 LIMIT = 20.0  # seconds
@@ -105,8 +106,8 @@ async def test_a_megabyte_of_text(attacked: Attacked, name: str) -> None:
 @pytest.mark.parametrize(
     ("call_type", "wrap"),
     [
-        ("acompletion", lambda text: {"messages": [{"role": "system", "content": text}, {"role": "tool", "content": text}]}),
-        ("anthropic_messages", lambda text: {"system": text, "messages": [{"content": [{"type": "text", "text": text}]}]}),
+        ("acompletion", lambda text: {"messages": [{"role": role, "content": text} for role in ("system", "tool")]}),
+        ("anthropic_messages", lambda text: {"system": text, "messages": user([{"type": "text", "text": text}])}),
         ("aresponses", lambda text: {"instructions": text, "input": text}),
         ("atext_completion", lambda text: {"prompt": [text, text]}),
         ("agenerate_content", lambda text: {"contents": text, "systemInstruction": {"parts": text}}),
@@ -164,7 +165,7 @@ async def test_wrong_types_in_what_only_the_hook_reads(attacked: Attacked) -> No
     for value in (None, 5, "x", [], [None], {}, {"x": 1}, {"model_group": 5}, object()):
         for key in keys:
             for call_type in ("acompletion", "anthropic_messages"):
-                data = {"model": "auto", "messages": [], key: value}
+                data = {"model": "auto", "messages": [], key: copy.copy(value)}  # the hook writes into it
                 assert (await attacked.send(data, call_type) or {}).keys() == HEADERS.keys(), (key, value)
                 assert attacked.recorded.pop(0).resolved_model == data["model"]
                 attacked.recorded.clear()

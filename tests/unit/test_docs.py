@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from bsgateway.check import check_text
 from bsgateway.decision import Decision, Method, Reason
 from bsgateway.hook import HEADERS
