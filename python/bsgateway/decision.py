@@ -15,15 +15,19 @@ import fastuuid
 import msgspec
 
 
-class Method(str, Enum):
-    """How the requested name was resolved. `doc` says what each means."""
+class _Documented(str, Enum):
+    """A word of a closed list; `doc` says what it means, on the reference page too."""
 
     doc: str
 
-    def __new__(cls, value: str, doc: str) -> Method:
+    def __new__(cls, value: str, doc: str) -> _Documented:
         member = str.__new__(cls, value)
         member._value_, member.doc = value, doc
         return member
+
+
+class Method(_Documented):
+    """How the requested name was resolved."""
 
     PASSTHROUGH = "passthrough", "the name is served as asked"
     ALIAS = "alias", "the name stands for one other model"
@@ -31,15 +35,8 @@ class Method(str, Enum):
     AUTO = "auto", "the client asked for routing by score, or nothing knew the name"
 
 
-class Reason(str, Enum):
+class Reason(_Documented):
     """Why this model: the one rule that settled it. A closed list, visible in header, log and `explain`."""
-
-    doc: str
-
-    def __new__(cls, value: str, doc: str) -> Reason:
-        member = str.__new__(cls, value)
-        member._value_, member.doc = value, doc
-        return member
 
     MODEL_LIST = "model_list", "passthrough: the name stands in model_list"
     WILDCARD = "model_list_wildcard", "passthrough: a wildcard name of model_list covers it"

@@ -82,7 +82,8 @@ def user(content: Any) -> list[dict[str, Any]]:
 
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1.5, float("nan"), float("inf"), 10**400, "", "x", b"x", [], {}, (), [None], [[]],
-    {"x": None}, {1: 2, None: 3, (4,): 5}, {"type": 5}, {"type": "text"}, {"type": "text", "text": {}}, {"role": []}, object(), {1, 2},
+    {"x": None}, {1: 2, None: 3, (4,): 5}, {"type": 5}, {"type": "text"}, {"type": "text", "text": {}}, {"role": []},
+    object(), {1, 2},
 )  # fmt: skip
 KEYS = (
     "messages", "system", "input", "instructions", "prompt", "contents", "systemInstruction", "system_instruction",
@@ -154,19 +155,7 @@ def wrong_types() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield call_type, {key: value}
             for key in ("messages", "input", "contents", "prompt"):
                 yield call_type, {key: [value]}
-                for inner in (
-                    "content",
-                    "parts",
-                    "role",
-                    "type",
-                    "text",
-                    "tool_calls",
-                    "function_call",
-                    "output",
-                    "summary",
-                ):
+                for inner in INNER_KEYS:
                     yield call_type, {key: [{inner: value}]}
-                yield (
-                    call_type,
-                    {key: [{"content": [value, {"type": "tool_result", "content": value}], "parts": [value]}]},
-                )
+                blocks = [value, {"type": "tool_result", "content": value}]
+                yield call_type, {key: [{"content": blocks, "parts": blocks}]}

@@ -395,6 +395,10 @@ def test_nothing_follows_from_what_was_left_out() -> None:
     ]
 
 
+# Seven anchors, each ten times the one before, of a word of ten letters: eleven millions.
+ANCHORS = "a0: &a0 [aaaaaaaaaa]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 7))
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
@@ -413,6 +417,7 @@ def test_nothing_follows_from_what_was_left_out() -> None:
         ("? [a]\n: 1", 1, "is not valid YAML: found unhashable key"),
         ("--- 1\n--- 2\n", 2, "is not valid YAML: but found another document"),
         ("[" * 5000, 0, "is not valid YAML: nested too deeply"),
+        (ANCHORS, 0, "is not valid YAML: more than 10000000 characters when its anchors are written out"),
         ("", 0, "is not a mapping"),
         ("just text", 0, "is not a mapping"),
         ("- a\n- b", 0, "is not a mapping"),
@@ -495,7 +500,8 @@ def test_problems_read_as_one_line() -> None:
     assert Problem(3, "a.b", "is wrong", "mend it").render("f.yaml") == "f.yaml:3: a.b: is wrong; mend it"
     assert Problem(0, "", "cannot be read").render("f.yaml") == "f.yaml: cannot be read"
     found = check(GOOD + '  "a\\nb\\u009b31m\\ud800": 1\n')[1]
-    assert [problem.path for problem in found] == ["routing.a\\nb\\x9b31m\\ud800"]
+    assert {problem.path for problem in found} == {"routing.a\\nb\\x9b31m\\ud800"}
+    assert [problem.message for problem in found] == ["key must be text", "unknown key"]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
