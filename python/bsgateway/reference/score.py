@@ -1,7 +1,7 @@
 """The static score: six weighted signals of 0-100 each, then floors. Every number of it stands in this file.
 
-A prior made by hand, and no more: hand-written heuristics hardly route on mixed traffic, so what it is for is a sane
-start, the features of the log, and a fallback that cannot fail.
+A prior made by hand, and no more. What it is for: a sane start, the features of the log, and a fallback that cannot
+fail.
 """
 
 from __future__ import annotations
