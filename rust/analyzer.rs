@@ -84,7 +84,7 @@ impl Analyzer {
             }
             total += weight;
         }
-        if total <= 0.0 {
+        if total <= 0.0 || !total.is_finite() {
             return Err(Error::Weights);
         }
         Ok(Self {

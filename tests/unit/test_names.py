@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bsgateway.config import Config, Routing
 from bsgateway.decision import Method, Reason
-from bsgateway.names import Names, Route, wildcard_covers
+from bsgateway.names import MAX_NAME, Names, Route, wildcard_covers
 
 PASSTHROUGH, ALIAS, PATTERN, AUTO = Method.PASSTHROUGH, Method.ALIAS, Method.PATTERN, Method.AUTO
 
@@ -101,6 +101,16 @@ def test_unknown_names_can_be_left_to_litellm() -> None:
     assert names.resolve("other", never) == Route(PASSTHROUGH, Reason.UNKNOWN_LEFT, "other")
     assert names.resolve("abc", never) == Route(PATTERN, Reason.PATTERN_SCORE)
     assert names.resolve("other", lambda _: True) == Route(PASSTHROUGH, Reason.HOST_MODEL, "other")
+
+
+def test_a_name_longer_than_any_real_one_is_unknown() -> None:
+    longest = "claude-" + "x" * (MAX_NAME - len("claude-"))
+    assert NAMES.resolve(longest, never).reason is Reason.PATTERN_SCORE
+    assert NAMES.resolve(longest + "x", never) == Route(AUTO, Reason.UNKNOWN_SCORE)
+    assert NAMES.resolve("vendor/" + "x" * MAX_NAME, lambda _: True) == Route(AUTO, Reason.UNKNOWN_SCORE)
+    left = names_of(["m"], unknown_models="leave", auto_route_patterns=["*"])
+    assert left.resolve("x" * MAX_NAME, never).reason is Reason.PATTERN_SCORE
+    assert left.resolve("x" * (MAX_NAME + 1), never).reason is Reason.UNKNOWN_LEFT
 
 
 @pytest.mark.parametrize(
