@@ -97,6 +97,10 @@ ONE_MISTAKE: dict[str, tuple[str, str, int, str, str, str]] = {
         "[51, 100]", "[53, 100]", 9, "routing.tiers.hard.score_range",
         "leaves scores 51-52 without a tier", "begin it at 51",
     ),
+    "a hole of one score": (
+        "[51, 100]", "[52, 100]", 9, "routing.tiers.hard.score_range",
+        "leaves scores 51-51 without a tier", "begin it at 51",
+    ),
     "an overlap": (
         "[51, 100]", "[50, 100]", 9, "routing.tiers.hard.score_range",
         "[50, 100] overlaps tier 'easy', which ends at 50", "begin at 51",
@@ -308,6 +312,18 @@ def test_a_range_that_runs_backwards(score_range: str) -> None:
     tier = "easy" if line == 8 else "hard"
     expected = (f"routing.tiers.{tier}.score_range", f"[{low}, {high}] runs backwards", f"write [{high}, {low}]")
     assert (line, *expected) in found
+
+
+def test_a_tier_inside_another_leaves_no_hole_behind_it() -> None:
+    inner = "hard: {score_range: [51, 100], model: large}\n    inner: {score_range: [10, 20], model: small}"
+    assert changed("hard: {score_range: [51, 100], model: large}", inner) == [
+        (
+            10,
+            "routing.tiers.inner.score_range",
+            "[10, 20] overlaps tier 'easy', which ends at 50",
+            "begin at 51",
+        )
+    ]
 
 
 @pytest.mark.parametrize("cycle", [("a", "b"), ("a", "b", "c")])

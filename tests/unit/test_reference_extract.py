@@ -303,6 +303,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 def test_nesting_is_bounded() -> None:
+    assert MAX_DEPTH == 8
     assert texts([nested(MAX_DEPTH)]) == ["deep"]
     assert texts([nested(MAX_DEPTH + 1)]) == []
     assert len(content([nested(MAX_DEPTH + 5)]).results) == MAX_DEPTH + 1

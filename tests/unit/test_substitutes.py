@@ -191,7 +191,7 @@ HOST: dict[str, Any] = {
         {"model_name": "fine", "litellm_params": {"model": "openai/own", "api_key": "sk-x"}},
     ]
 }
-PRICES = {"local": Price(), "gpt": Price(1.0, 2.0, 0.5, 1000), "claude": Price(9.0, 3.0), "fine": Price()}
+PRICES = {"local": Price(), "gpt": Price(1.0, 2.0, 0.5, 1000), "claude": Price(8.0, 3.0), "fine": Price()}
 
 
 def stand_in(style: str, variable: str) -> dict[str, Any]:
