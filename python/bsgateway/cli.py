@@ -83,7 +83,7 @@ def serve(config: Path, state: Path, host: str, port: int, workers: int, strict:
     """Run the proxy: database, local model and stand-ins included, as far as they are needed."""
     from .server import Options, serve
 
-    click.echo("starting: the first answer takes about 15 seconds", err=True)
+    click.echo("starting: the first answer takes some ten seconds", err=True)
     serve(Options(config, state, host, port, workers, strict), _say)
 
 
