@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -30,6 +29,7 @@ from .embedded import running_dsn
 from .errors import GatewayError
 from .logs import money
 from .rows import LogRow
+from .server import known_master_key
 from .store import Store
 from .terminal import wide_console
 
@@ -164,16 +164,17 @@ def _gateway(config: Path, state: Path, port: int, console: Console) -> Iterator
             for line in _written(output).splitlines():
                 if line.startswith("notice:"):
                     console.print(line, style="yellow", highlight=False)
-            yield _master_key(state)
+            yield _client_key(config, state)
         finally:
             with console.status("stopping the gateway"):
                 _stop(child)
 
 
-def _master_key(state: Path) -> str:
-    if key := os.environ.get("LITELLM_MASTER_KEY"):
-        return key
-    return (state / "master_key").read_text().strip()
+def _client_key(config: Path, state: Path) -> str:
+    key = known_master_key(load_config(config).host, state)
+    if key is None:
+        raise GatewayError(f"the gateway runs, but its key is not in {state}/master_key")
+    return key
 
 
 def _wait_until_ready(child: subprocess.Popen[bytes], port: int, output: Any) -> None:

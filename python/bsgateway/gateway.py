@@ -18,7 +18,7 @@ from .classifiers import Classification
 from .classifiers.static import StaticClassifier
 from .config import Config, make_analyzer
 from .core import core
-from .decision import Caller, Decision, Method, Reason, Texts, new_id, now
+from .decision import Caller, Decision, Reason, Texts, new_id, now
 from .names import MAX_NAME, Names, Route
 from .policy import Choice, Policy
 from .pricing import Price, prices
@@ -151,6 +151,3 @@ def _reason(named: Reason, chosen: Reason | None) -> Reason:
     if chosen is Reason.CONTEXT_WINDOW or (chosen is not None and named is Reason.SCORE):
         return chosen
     return named
-
-
-__all__ = ["FORMATS", "Gateway", "Method", "load"]

@@ -73,7 +73,7 @@ class Site:
         """Where clients reach it from this machine."""
         host = self.options.host
         shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104
-        return f"http://{shown}:{self.options.port}"
+        return f"http://{f'[{shown}]' if ':' in shown else shown}:{self.options.port}"
 
 
 def serve(options: Options, say: Callable[[str], None]) -> None:
@@ -177,17 +177,24 @@ def _bypass_proxy_on_loopback() -> None:
         os.environ[name] = ",".join(dict.fromkeys((*hosts, "127.0.0.1", "localhost")))
 
 
+def known_master_key(host: dict[str, Any], state: Path) -> str | None:
+    """The key clients send: of gateway.yaml, of the environment, or the one an earlier start made; None before that."""
+    general = host.get("general_settings")
+    configured = general.get("master_key") if isinstance(general, dict) else None
+    if given := resolve_env(configured) or os.environ.get("LITELLM_MASTER_KEY"):
+        return given
+    kept = state / "master_key"
+    return kept.read_text(encoding="utf-8").strip() if kept.exists() else None
+
+
 def _master_key(host: dict[str, Any], state: Path) -> str:
-    """The operator's key, or one made once and kept in the state directory."""
+    """The operator's key, or one made once and kept in the state directory; LiteLLM gets it by the environment."""
+    given = known_master_key(host, state)
+    if given is None:
+        given = f"sk-{secrets.token_urlsafe(24)}"
+        _write_private(state / "master_key", given + "\n")
     general = host.get("general_settings")
     general = host["general_settings"] = general if isinstance(general, dict) else {}
-    given = resolve_env(general.get("master_key")) or os.environ.get("LITELLM_MASTER_KEY")
-    path = state / "master_key"
-    if not given and path.exists():
-        given = path.read_text().strip()
-    if not given:
-        given = f"sk-{secrets.token_urlsafe(24)}"
-        _write_private(path, given + "\n")
     general["master_key"] = "os.environ/LITELLM_MASTER_KEY"
     os.environ["LITELLM_MASTER_KEY"] = given
     return given
@@ -274,7 +281,8 @@ def _announce(site: Site, say: Callable[[str], None]) -> None:
                 say(ready_line(site))
                 return
         except httpx.HTTPError:
-            time.sleep(0.2)
+            log.debug("the proxy does not answer yet")
+        time.sleep(0.2)
     say(f"error: the proxy does not answer on {site.url} after {READY_SECONDS:.0f} s; see its messages above")
 
 
