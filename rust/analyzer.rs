@@ -3,12 +3,14 @@
 use crate::ask::newest_ask;
 use crate::error::Error;
 use crate::extract::{Format, Part, Role, extract};
-use crate::features::{FEATURE_NAMES, Features, count_all, keyword_counts};
+use crate::features::{Exact, FEATURE_NAMES, Features, count_all, keyword_counts};
 use crate::json::Json;
 use crate::lexicon::Lexicon;
+use crate::memo::{AskStats, Key, Known, Memo, MemoStats, Recall};
 use crate::needs::{max_output_tokens, needs};
 use crate::score::{Contribution, Marks, SIGNALS, score};
 use crate::structure::measure;
+use crate::tokens::Encoding;
 
 /// What the operator sets.
 #[derive(Debug, Clone)]
@@ -21,10 +23,14 @@ pub struct Settings {
     pub complex_keywords: Vec<String>,
     /// Keywords that speak for an easy request.
     pub simple_keywords: Vec<String>,
-    /// Bytes of text per request that are counted exactly.
+    /// Whose tokens are counted.
+    pub encoding: Encoding,
+    /// Bytes of new text per request that are counted exactly.
     pub exact_token_bytes: usize,
     /// How many characters of ask and system prompt to hand back, 0 for none.
     pub capture_chars: usize,
+    /// Bytes of memory for what is remembered of texts from one request to the next, 0 for none.
+    pub memo_bytes: usize,
 }
 
 /// Prepared from [`Settings`] once, then safe to share by all threads.
@@ -32,13 +38,13 @@ pub struct Settings {
 pub struct Analyzer {
     weights: [f64; SIGNALS.len()],
     marks: Marks,
-    complex: Lexicon,
-    simple: Lexicon,
-    exact_token_bytes: usize,
+    keywords: Lexicon<2>,
+    exact: Exact,
     capture_chars: usize,
+    memo: Option<Memo>,
 }
 
-/// What one request is. Tokens are o200k_base.
+/// What one request is. Tokens are of the encoding in [`Settings`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Analysis {
     /// The format it was read in.
@@ -90,21 +96,26 @@ impl Analyzer {
         Ok(Self {
             weights: settings.weights.map(|weight| weight / total),
             marks: marks(&settings.token_thresholds)?,
-            complex: Lexicon::new(&settings.complex_keywords)?,
-            simple: Lexicon::new(&settings.simple_keywords)?,
-            exact_token_bytes: settings.exact_token_bytes,
+            keywords: Lexicon::new([&settings.complex_keywords, &settings.simple_keywords])?,
+            exact: Exact { encoding: settings.encoding, bytes: settings.exact_token_bytes },
             capture_chars: settings.capture_chars,
+            memo: Memo::new(settings.memo_bytes),
         })
     }
 
     /// Analyses `body`, a request of `format`. Wrong types inside it are ignored.
     pub fn analyze<V: Json>(&self, body: V, format: Format) -> Analysis {
         let found = extract(&body, format);
-        let ask = newest_ask(&found.parts);
-        let shape = measure(&ask.text);
-        let tokens = count_all(&found, &ask, self.exact_token_bytes);
-        let keywords = keyword_counts(&shape.prose, &self.complex, &self.simple);
-        let features = Features::new(&found, &ask, &shape, &tokens, keywords);
+        let mut recall = Recall::new(self.memo.as_ref(), found.parts.len());
+        let mut known: Vec<Known> = found.parts.iter().map(|part| recall.known(part.text.as_ref())).collect();
+        let ask = newest_ask(&found.parts, &mut known);
+        let known_ask = match ask.part.and_then(|index| known.get(index)) {
+            Some(part) => part.clone(),
+            None => recall.known(&ask.text),
+        };
+        let tokens = count_all(&found, &ask, self.exact, &mut recall, (&known, &known_ask));
+        let shape = self.shape(&ask.text, known_ask.key, &recall);
+        let features = Features::new(&found, &ask, &shape.structure, &tokens, shape.keywords);
         let (raw_score, contributions) = score(&features, &self.weights, &self.marks);
         Analysis {
             format,
@@ -122,6 +133,23 @@ impl Analyzer {
             ask: ask.text.chars().take(self.capture_chars).collect(),
             system: self.captured_system(&found.parts),
         }
+    }
+
+    /// Structure and keywords of the ask, remembered or measured.
+    fn shape(&self, ask: &str, key: Option<Key>, recall: &Recall<'_>) -> AskStats {
+        recall.ask(key).unwrap_or_else(|| {
+            let structure = measure(ask);
+            let keywords = keyword_counts(&structure.prose, &self.keywords);
+            let stats = AskStats { structure: structure.without_prose(), keywords };
+            recall.keep_ask(key, &stats);
+            stats
+        })
+    }
+
+    /// What the memo holds and what came of asking it; all 0 without a memo.
+    #[must_use]
+    pub fn memo_stats(&self) -> MemoStats {
+        self.memo.as_ref().map(Memo::stats).unwrap_or_default()
     }
 
     fn captured_system<T: AsRef<str>>(&self, parts: &[Part<T>]) -> String {
@@ -161,6 +189,7 @@ fn round_half_up(raw_score: f64) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tokens::{count_tokens, estimate_tokens};
     use serde_json::json;
 
     fn settings() -> Settings {
@@ -169,8 +198,10 @@ mod tests {
             token_thresholds: vec![50, 200, 800, 3000, 10000],
             complex_keywords: vec!["prove".to_owned()],
             simple_keywords: vec!["hi".to_owned()],
+            encoding: Encoding::O200kBase,
             exact_token_bytes: 65536,
             capture_chars: 10,
+            memo_bytes: 1 << 20,
         }
     }
 
@@ -215,6 +246,62 @@ mod tests {
         let body = json!({"messages": [{"role": "user", "content": "hi, prove it"}]});
         let doubled = Settings { weights: settings().weights.map(|weight| weight * 2.0), ..settings() };
         assert_eq!(analyze(&settings(), &body), analyze(&doubled, &body));
+    }
+
+    #[test]
+    fn what_is_remembered_changes_no_analysis() {
+        let wrapped = "<reminder>the rules of this house</reminder>prove the theorem of this text";
+        let bodies = [
+            json!({"messages": [{"role": "user", "content": "prove the theorem of this text"}]}),
+            json!({"messages": [{"role": "user", "content": wrapped}, {"role": "system", "content": wrapped}]}),
+            json!({"messages": [
+                {"role": "user", "content": [wrapped, "<reminder>a reminder and nothing else</reminder>"]},
+                {"role": "assistant", "content": "prove the theorem of this text"},
+                {"role": "user", "content": [" prove the theorem of this text\n", "```\nlet x = 1;\n```"]},
+            ]}),
+        ];
+        let forgets = Analyzer::new(&Settings { memo_bytes: 0, ..settings() }).unwrap();
+        for first in &bodies {
+            let remembers = Analyzer::new(&settings()).unwrap();
+            for body in [first, first].into_iter().chain(&bodies).chain(&bodies) {
+                let expected = forgets.analyze(body, Format::Chat);
+                assert_eq!(remembers.analyze(body, Format::Chat), expected, "{body} after {first}");
+            }
+            assert!(remembers.memo_stats().hits > 0);
+        }
+        assert_eq!(forgets.memo_stats(), MemoStats::default());
+    }
+
+    #[test]
+    fn an_estimate_is_remembered_and_costs_no_budget() {
+        let (long, short) = (
+            "internationalization of internationalists ".repeat(3),
+            "unbelievably antidisestablishmentarian",
+        );
+        let analyzer = Analyzer::new(&Settings { exact_token_bytes: short.len(), ..settings() }).unwrap();
+        let analyze = |texts: &[&str]| {
+            let messages: Vec<_> =
+                texts.iter().map(|text| json!({"role": "assistant", "content": text})).collect();
+            let found = analyzer.analyze(&json!({"messages": messages}), Format::Chat);
+            (found.context_tokens, found.tokens_exact)
+        };
+        let encoding = settings().encoding;
+        let (estimated, counted) = (estimate_tokens(&long, encoding), count_tokens(short, encoding));
+        assert_ne!((estimated, estimate_tokens(short, encoding)), (count_tokens(&long, encoding), counted));
+        assert_eq!(analyze(&[&long]), (estimated, false));
+        assert_eq!(
+            analyze(&[short, &long]),
+            (estimated + counted, false),
+            "the newest first, but it is known"
+        );
+        assert_eq!(analyze(&[short]), (counted, true));
+        assert_eq!(
+            analyze(&[short, "fine"]),
+            (counted + 1, true),
+            "what is known leaves the budget to new texts"
+        );
+        let stats = analyzer.memo_stats();
+        assert_eq!((stats.hits, stats.misses), (3, 2));
     }
 
     #[test]

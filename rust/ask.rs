@@ -6,10 +6,18 @@ use memchr::{memchr, memmem};
 
 use crate::chars::trim;
 use crate::extract::{Kind, Part, Role};
+use crate::memo::Known;
 
-/// Blocks that an agent harness puts into user messages: not the user's ask. Tags whose content is the user's own
-/// (`<command-args>`, `<context>`, `<attachments>`, `<task>`) are not here.
-const HARNESS_TAGS: [&str; 26] = [
+macro_rules! harness_tags {
+    ($($tag:literal,)*) => {
+        /// Blocks that an agent harness puts into user messages: not the user's ask. Tags whose content is the user's own
+        /// (`<command-args>`, `<context>`, `<attachments>`, `<task>`) are not here.
+        const HARNESS_TAGS: [Tag; [$($tag),*].len()] =
+            [$(Tag { name: $tag, closing: concat!("</", $tag, ">") }),*];
+    };
+}
+
+harness_tags! {
     "system-reminder",
     "system_reminder",
     "environment_context",
@@ -36,7 +44,14 @@ const HARNESS_TAGS: [&str; 26] = [
     "task-notification",
     "user-prompt-submit-hook",
     "turn_aborted",
-];
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Tag {
+    name: &'static str,
+    closing: &'static str,
+}
+
 const MAX_TAG: usize = 40;
 
 /// The user's newest real ask.
@@ -46,35 +61,76 @@ pub struct Ask<'a> {
     pub text: Cow<'a, str>,
     /// Index of its message; None if there is none.
     pub message: Option<usize>,
+    /// Index of the part that is the ask, if one is, whole and unchanged.
+    pub part: Option<usize>,
     /// User messages with text outside harness blocks.
     pub turns: usize,
     /// Bytes of UTF-8 in harness blocks of all user messages.
     pub harness_bytes: usize,
 }
 
-/// The last user message with text outside harness blocks. `parts` stand in the order of their messages.
+/// What a text of the user holds: the same wherever it stands, so it can be remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own {
+    /// Bytes of UTF-8 in harness blocks.
+    pub harness_bytes: usize,
+    /// Whether nothing but white space is left without them.
+    pub empty: bool,
+}
+
+/// The last user message with text outside harness blocks. `parts` stand in the order of their messages; `known` holds what
+/// is remembered of each; what the user's texts hold is put there if it is not.
 #[must_use]
-pub fn newest_ask<T: AsRef<str>>(parts: &[Part<T>]) -> Ask<'_> {
+pub fn newest_ask<'a, T: AsRef<str>>(parts: &'a [Part<T>], known: &mut [Known]) -> Ask<'a> {
     let mut ask = Ask::default();
-    for part in parts.iter().filter(|part| part.role == Role::User && part.kind == Kind::Text) {
-        let text = part.text.as_ref();
-        let own = strip_harness(text);
-        ask.harness_bytes += text.len() - own.len();
-        let own = trimmed(own);
-        if own.is_empty() {
+    let mut pieces: Vec<(usize, Cow<'a, str>)> = Vec::new();
+    for ((index, part), known) in parts.iter().enumerate().zip(known) {
+        if part.role != Role::User || part.kind != Kind::Text {
             continue;
         }
-        if ask.message == part.message {
-            let joined = ask.text.to_mut();
-            joined.push('\n');
-            joined.push_str(&own);
-        } else {
-            ask.text = own;
+        let text = part.text.as_ref();
+        let stripped = if known.own.is_some() { None } else { Some(strip_harness(text)) };
+        let own = *known.own.get_or_insert_with(|| own(text, stripped.as_deref().unwrap_or_default()));
+        ask.harness_bytes += own.harness_bytes;
+        if own.empty {
+            continue;
+        }
+        if ask.message != part.message {
             ask.message = part.message;
             ask.turns += 1;
+            pieces.clear();
+        }
+        // A remembered text is stripped again, if it turns out to be of the newest ask.
+        pieces.push((index, stripped.unwrap_or_default()));
+    }
+    for (index, stripped) in &mut pieces {
+        let text = parts.get(*index).map_or("", |part| part.text.as_ref());
+        let whole = if stripped.is_empty() { strip_harness(text) } else { std::mem::take(stripped) };
+        *stripped = trimmed(whole);
+        if stripped.len() == text.len() {
+            ask.part = Some(*index);
         }
     }
+    if pieces.len() > 1 {
+        ask.part = None;
+    }
+    ask.text = join(pieces);
     ask
+}
+
+fn own(text: &str, stripped: &str) -> Own {
+    Own { harness_bytes: text.len() - stripped.len(), empty: trim(stripped).is_empty() }
+}
+
+fn join(pieces: Vec<(usize, Cow<'_, str>)>) -> Cow<'_, str> {
+    let mut pieces = pieces.into_iter().map(|(_, text)| text);
+    let mut joined = pieces.next().unwrap_or_default();
+    for piece in pieces {
+        let joined = joined.to_mut();
+        joined.push('\n');
+        joined.push_str(&piece);
+    }
+    joined
 }
 
 fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
@@ -93,13 +149,13 @@ pub fn strip_harness(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut kept = String::new();
-    let mut unclosed: Vec<&str> = Vec::new();
+    let mut unclosed: Vec<Tag> = Vec::new();
     let (mut start, mut at) = (0, 0);
     while let Some(offset) = text.as_bytes().get(at..).and_then(|rest| memchr(b'<', rest)) {
         let open = at + offset;
         at = open + 1;
         let Some(tag) = tag_at(text, at).filter(|tag| !unclosed.contains(tag)) else { continue };
-        match closing_end(text, open, tag) {
+        match closing_end(text, open, tag.closing) {
             Some(end) => {
                 kept.push_str(text.get(start..open).unwrap_or_default());
                 (start, at) = (end, end);
@@ -114,21 +170,20 @@ pub fn strip_harness(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// Where the next `</tag>` after `from` ends.
-fn closing_end(text: &str, from: usize, tag: &str) -> Option<usize> {
-    let close = format!("</{tag}>");
-    let offset = memmem::find(text.as_bytes().get(from..)?, close.as_bytes())?;
-    Some(from + offset + close.len())
+/// Where the next `closing` after `from` ends.
+fn closing_end(text: &str, from: usize, closing: &str) -> Option<usize> {
+    let offset = memmem::find(text.as_bytes().get(from..)?, closing.as_bytes())?;
+    Some(from + offset + closing.len())
 }
 
 /// The harness tag whose name begins at `at` and is followed by `>` or white space.
-fn tag_at(text: &str, at: usize) -> Option<&'static str> {
+fn tag_at(text: &str, at: usize) -> Option<Tag> {
     let rest = text.as_bytes().get(at..)?;
     let in_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let length = rest.iter().take(MAX_TAG + 1).take_while(in_name).count();
     let (name, after) = rest.split_at_checked(length)?;
     let ends = matches!(after.first(), Some(b'\t' | b'\n' | b'\r' | b' ' | b'>'));
-    HARNESS_TAGS.into_iter().find(|tag| ends && tag.as_bytes() == name)
+    HARNESS_TAGS.into_iter().find(|tag| ends && tag.name.as_bytes() == name)
 }
 
 #[cfg(test)]
@@ -169,11 +224,26 @@ mod tests {
             Part { role: Role::Assistant, kind: Kind::Text, text: "answer", message: Some(5) },
             Part { role: Role::User, kind: Kind::Thinking, text: "no", message: Some(6) },
         ];
-        let ask = newest_ask(&parts);
+        let mut known = vec![Known::default(); parts.len()];
+        let ask = newest_ask(&parts, &mut known);
         assert_eq!(ask.text, "second\nmore");
-        assert_eq!((ask.message, ask.turns), (Some(2), 2));
+        assert_eq!((ask.message, ask.part, ask.turns), (Some(2), None, 2));
         assert_eq!(ask.harness_bytes, "<reminder>r</reminder><reminder>only</reminder>".len());
-        assert_eq!(newest_ask::<&str>(&[]), Ask::default());
+        assert_eq!(known.iter().filter(|known| known.own.is_some()).count(), 5, "all texts of the user");
+        assert_eq!(newest_ask(&parts, &mut known), ask, "remembered");
+        assert_eq!(newest_ask::<&str>(&[], &mut []), Ask::default());
+    }
+
+    #[test]
+    fn a_part_may_be_the_whole_ask() {
+        let part = |texts: &[&'static str]| {
+            let parts: Vec<_> = texts.iter().map(|text| user(1, text)).collect();
+            newest_ask(&parts, &mut vec![Known::default(); parts.len()]).part
+        };
+        assert_eq!(part(&["<reminder>r</reminder>", "the ask", " "]), Some(1));
+        assert_eq!(part(&["the ask "]), None);
+        assert_eq!(part(&["the <reminder>r</reminder> ask"]), None);
+        assert_eq!(part(&["two", "parts"]), None);
     }
 
     #[test]
@@ -184,7 +254,7 @@ mod tests {
             let text = unit.repeat(1_000_000 / unit.len()) + "</";
             assert!(strip_harness(&text).len() <= text.len());
         }
-        let all_tags: String = HARNESS_TAGS.iter().map(|tag| format!("<{tag}>")).collect();
+        let all_tags: String = HARNESS_TAGS.iter().map(|tag| format!("<{}>", tag.name)).collect();
         let text = all_tags.repeat(1_000_000 / all_tags.len()) + "</";
         assert_eq!(strip_harness(&text), text);
     }

@@ -66,6 +66,18 @@ pub fn trim(text: &str) -> &str {
     text.trim_matches(|c| matches!(c, ' ' | '\t' | '\r' | '\n'))
 }
 
+/// As [`trim`], over bytes of UTF-8.
+#[must_use]
+pub fn trim_bytes(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = text {
+        text = rest;
+    }
+    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = text {
+        text = rest;
+    }
+    text
+}
+
 /// Lower-cases `text` one character for one character, and makes every kind of space a plain one.
 #[must_use]
 pub fn fold(text: &str) -> String {

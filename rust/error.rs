@@ -7,6 +7,9 @@ pub enum Error {
     /// The name of a request format that this crate does not read.
     #[error("unknown request format {quoted}; known: {known}", quoted = quote(.0), known = crate::extract::Format::NAMES.join(", "))]
     Format(String),
+    /// The name of an encoding that this crate does not count.
+    #[error("unknown encoding {quoted}; known: {known}", quoted = quote(.0), known = crate::tokens::Encoding::NAMES.join(", "))]
+    Encoding(String),
     /// The weights name something else than the signals.
     #[error("weights must name exactly: {}", crate::score::SIGNALS.join(", "))]
     WeightNames,
@@ -17,7 +20,7 @@ pub enum Error {
     #[error("token_thresholds must be five ascending positive token counts")]
     TokenThresholds,
     /// A size below 0.
-    #[error("exact_token_bytes and capture_chars must not be negative")]
+    #[error("exact_token_bytes, capture_chars and memo_bytes must not be negative")]
     Negative,
     /// A pattern that cannot be meant so.
     #[error("pattern {}: {problem}", quote(pattern))]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
-use crate::json::{Json, Key, Object, weigh};
+use crate::json::{Json, Key, Object, weigh, weigh_with};
 
 /// Nesting of content blocks (a tool result holding blocks, and so on); what lies deeper is ignored.
 pub const MAX_DEPTH: usize = 8;
@@ -78,7 +78,11 @@ pub enum Role {
 
 impl Role {
     fn of<O: Object>(message: &O) -> Self {
-        let Some(role) = message.get(Key::Role) else { return Self::User };
+        Self::named(message.get(Key::Role).as_ref())
+    }
+
+    fn named<V: Json>(name: Option<&V>) -> Self {
+        let Some(role) = name else { return Self::User };
         match role.as_text().as_ref().map(AsRef::as_ref) {
             Some("system" | "developer") => Self::System,
             Some("user") => Self::User,
@@ -222,17 +226,20 @@ impl<T: AsRef<str>> Extract<T> {
         if depth > MAX_DEPTH {
             return;
         }
-        self.cache_marks |= block.has_object(Key::CacheControl);
         let name = block.text(Key::Type);
-        match name.as_ref().map_or("", AsRef::as_ref) {
-            "text" | "input_text" | "output_text" | "summary_text" => self.text_block(place, block),
+        let name = name.as_ref().map_or("", AsRef::as_ref);
+        if matches!(name, "text" | "input_text" | "output_text" | "summary_text") {
+            return self.text_block(place, block, true);
+        }
+        self.cache_marks |= block.has_object(Key::CacheControl);
+        match name {
             "thinking" => self.text(Place { kind: Kind::Thinking, ..place }, block.text(Key::Thinking)),
             "image" | "image_url" | "input_image" => self.images += 1,
             "audio" | "input_audio" => self.audios += 1,
             "file" | "input_file" | "document" => self.files += 1,
             "tool_use" | "server_tool_use" | "mcp_tool_use" => self.weigh_call(block.get(Key::Input)),
             "" if block.get(Key::Text).is_some_and(|text| text.as_text().is_some()) => {
-                self.text_block(place, block);
+                self.text_block(place, block, false);
             }
             "" => self.gemini_part(place.message, block),
             other if other.ends_with("tool_result") => {
@@ -244,12 +251,17 @@ impl<T: AsRef<str>> Extract<T> {
         }
     }
 
-    fn text_block<O>(&mut self, place: Place, block: &O)
+    fn text_block<O>(&mut self, place: Place, block: &O, typed: bool)
     where
         O: Object<Value: Json<Text = T>>,
     {
+        let text = block.get(Key::Text);
+        if typed && text.is_some() && block.key_count() == 2 {
+            return self.text(place, text.and_then(|text| text.as_text())); // the common block: type and text alone
+        }
+        self.cache_marks |= block.has_object(Key::CacheControl);
         let kind = if block.has_true(Key::Thought) { Kind::Thinking } else { place.kind };
-        self.text(Place { kind, ..place }, block.text(Key::Text));
+        self.text(Place { kind, ..place }, text.and_then(|text| text.as_text()));
     }
 
     fn gemini_part<O>(&mut self, message: Option<usize>, block: &O)
@@ -300,12 +312,18 @@ impl<T: AsRef<str>> Extract<T> {
         self.content(Place::SYSTEM, body.get(Key::System), 0);
         for (index, message) in body.objects(Key::Messages) {
             self.messages = index + 1;
-            let role = Role::of(&message);
+            let named = message.get(Key::Role);
+            let role = Role::named(named.as_ref());
             let kind = if role == Role::Tool { Kind::ToolResult } else { Kind::Text };
             if role == Role::Tool {
                 self.results.push((Some(index), false));
             }
-            self.content(Place::new(role, kind, index), message.get(Key::Content), 0);
+            let content = message.get(Key::Content);
+            let whole = message.key_count() == 2 && content.is_some() && named.is_some();
+            self.content(Place::new(role, kind, index), content, 0);
+            if whole {
+                continue; // the common message: what is looked for below cannot be in it
+            }
             self.text(Place::new(role, Kind::Thinking, index), message.text(Key::ReasoningContent));
             for (_, call) in message.objects(Key::ToolCalls) {
                 for (key, inner) in [(Key::Function, Key::Arguments), (Key::Custom, Key::Input)] {
@@ -407,6 +425,7 @@ impl<T: AsRef<str>> Extract<T> {
     where
         O: Object<Value: Json<Object = O>>,
     {
+        let mut stack = Vec::new();
         for key in [Key::Tools, Key::Functions] {
             let items = body.get(key).and_then(|tools| tools.as_list());
             for item in items.into_iter().flatten() {
@@ -414,7 +433,7 @@ impl<T: AsRef<str>> Extract<T> {
                 let declarations = tool.get(Key::FunctionDeclarationsCamel);
                 let declarations = declarations.or_else(|| tool.get(Key::FunctionDeclarations));
                 self.tools += declarations.and_then(|list| list.as_list()).map_or(1, |list| list.len());
-                self.tool_bytes += weigh(item);
+                self.tool_bytes += weigh_with(item, &mut stack);
                 self.cache_marks |= tool.has_object(Key::CacheControl);
             }
         }

@@ -6,8 +6,9 @@ use crate::ask::Ask;
 use crate::chars::fold;
 use crate::extract::{Extract, Part, Role};
 use crate::lexicon::Lexicon;
+use crate::memo::{Known, Recall, TextStats};
 use crate::structure::Structure;
-use crate::tokens::{count_tokens, estimate_tokens};
+use crate::tokens::{Encoding, SAMPLED_BYTES, count_tokens, estimate_tokens, sample_tokens};
 
 /// Version of the feature vector; rows and models of another version are not comparable.
 pub const FEATURE_VERSION: u32 = 1;
@@ -117,7 +118,7 @@ fn float(count: usize) -> f64 {
     count as f64
 }
 
-/// o200k_base tokens.
+/// Tokens of one encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenCounts {
     /// Of the ask.
@@ -132,18 +133,36 @@ pub struct TokenCounts {
     pub exact: bool,
 }
 
-/// Counts exactly while `budget` bytes last: the ask, then system texts, then the rest from newest to oldest. A text that
-/// does not fit whole is estimated, and the smaller ones after it still get their exact count.
-pub fn count_all<T: AsRef<str>>(found: &Extract<T>, ask: &Ask<'_>, budget: usize) -> TokenCounts {
-    let mut counter = Counter { left: budget, exact: true };
-    let ask_tokens = counter.count(&ask.text);
+/// What is counted exactly.
+#[derive(Debug, Clone, Copy)]
+pub struct Exact {
+    /// Whose tokens.
+    pub encoding: Encoding,
+    /// Bytes of new text per request at most.
+    pub bytes: usize,
+}
+
+/// Counts exactly while the `exact` bytes last: the ask, then system texts, then the rest from newest to oldest. A text that
+/// does not fit whole is estimated, with samples of it counted while there is room for them, and the smaller ones after it
+/// still get their exact count. A text that is remembered has the count it got then, and takes nothing from the bytes.
+/// `known` belongs to the parts, `known_ask` to the ask.
+pub fn count_all<T: AsRef<str>>(
+    found: &Extract<T>,
+    ask: &Ask<'_>,
+    exact: Exact,
+    recall: &mut Recall<'_>,
+    (known, known_ask): (&[Known], &Known),
+) -> TokenCounts {
+    let mut counter = Counter { encoding: exact.encoding, left: exact.bytes, exact: true, recall };
+    let ask_tokens = counter.count(&ask.text, known_ask);
     let (mut system, mut others) = (0, 0);
-    for part in found.parts.iter().filter(|part| part.role == Role::System) {
-        system += counter.count(part.text.as_ref());
+    let parts = found.parts.iter().zip(known);
+    for (part, known) in parts.clone().filter(|(part, _)| part.role == Role::System) {
+        system += counter.count(part.text.as_ref(), known);
     }
-    for part in found.parts.iter().rev().filter(|part| part.role != Role::System) {
+    for (part, known) in parts.rev().filter(|(part, _)| part.role != Role::System) {
         // The common case, an ask of one part without harness blocks, is not counted twice.
-        others += if is_ask(part, ask) { ask_tokens } else { counter.count(part.text.as_ref()) };
+        others += if is_ask(part, ask) { ask_tokens } else { counter.count(part.text.as_ref(), known) };
     }
     let tools = found.tool_bytes.div_ceil(4);
     let context = system + others + tools + found.call_bytes.div_ceil(4) + found.token_ids;
@@ -154,34 +173,52 @@ fn is_ask<T: AsRef<str>>(part: &Part<T>, ask: &Ask<'_>) -> bool {
     part.message == ask.message && part.role == Role::User && part.text.as_ref() == ask.text
 }
 
-struct Counter {
+struct Counter<'a, 'm> {
+    encoding: Encoding,
     left: usize,
     exact: bool,
+    recall: &'a mut Recall<'m>,
 }
 
-impl Counter {
-    fn count(&mut self, text: &str) -> usize {
+impl Counter<'_, '_> {
+    fn count(&mut self, text: &str, known: &Known) -> usize {
+        // It may have come to be known since: the same text can stand in a request twice.
+        let stored = known.stored.or_else(|| self.recall.text(known.key));
+        self.recall.count(known.key, stored.is_some());
+        let stats = stored.unwrap_or_else(|| self.measure(text));
+        if stored.is_none_or(|stored| stored.own.is_none() && known.own.is_some()) {
+            self.recall.keep_text(known.key, TextStats { own: known.own, ..stats });
+        }
+        self.exact &= stats.exact;
+        stats.tokens
+    }
+
+    fn measure(&mut self, text: &str) -> TextStats {
         match self.left.checked_sub(text.len()) {
             Some(left) => {
                 self.left = left;
-                count_tokens(text)
+                TextStats { tokens: count_tokens(text, self.encoding), exact: true, own: None }
             }
-            None => {
-                self.exact = false;
-                estimate_tokens(text)
+            None if self.left >= SAMPLED_BYTES => {
+                self.left -= SAMPLED_BYTES;
+                TextStats { tokens: sample_tokens(text, self.encoding), exact: false, own: None }
             }
+            None => TextStats { tokens: estimate_tokens(text, self.encoding), exact: false, own: None },
         }
     }
 }
 
-/// How many different complex and simple keywords stand in the windows of `prose`.
+/// How many different complex and simple `keywords`, in this order, stand in the windows of `prose`.
 #[must_use]
-pub fn keyword_counts(prose: &str, complex: &Lexicon, simple: &Lexicon) -> (usize, usize) {
-    let folded = fold(&windows(prose));
-    (complex.count(&folded), simple.count(&folded))
+pub fn keyword_counts(prose: &str, keywords: &Lexicon<2>) -> (usize, usize) {
+    let [complex, simple] = keywords.count(&fold(&windows(prose)));
+    (complex, simple)
 }
 
 fn windows(prose: &str) -> Cow<'_, str> {
+    if prose.len() <= 2 * KEYWORD_WINDOW {
+        return Cow::Borrowed(prose); // a character is a byte or more
+    }
     let head_end = prose.char_indices().nth(KEYWORD_WINDOW);
     let tail_start = prose.char_indices().rev().nth(KEYWORD_WINDOW - 1);
     let (Some((head_end, _)), Some((tail_start, _))) = (head_end, tail_start) else {
@@ -221,17 +258,29 @@ mod tests {
             {"role": "user", "content": "New ask"},
         ]});
         let found = extract(&&body, Format::Chat);
-        let ask = newest_ask(&found.parts);
-        let all = count_all(&found, &ask, 1000);
+        let mut known = vec![Known::default(); found.parts.len()];
+        let ask = newest_ask(&found.parts, &mut known);
+        let count = |bytes| {
+            count_all(
+                &found,
+                &ask,
+                Exact { encoding: Encoding::O200kBase, bytes },
+                &mut Recall::new(None, 4),
+                (&known, &Known::default()),
+            )
+        };
+        let all = count(1000);
         assert!(all.exact);
-        assert_eq!(all.ask, count_tokens("New ask"));
-        assert_eq!(all.system, count_tokens("Be brief and kind."));
-        let some =
-            count_all(&found, &ask, "New ask".len() + "Be brief and kind.".len() + "Old answer.".len());
+        assert_eq!(all.ask, count_tokens("New ask", Encoding::O200kBase));
+        assert_eq!(all.system, count_tokens("Be brief and kind.", Encoding::O200kBase));
+        let some = count("New ask".len() + "Be brief and kind.".len() + "Old answer.".len());
         assert!(!some.exact);
         let old = "An old question, longer than the rest of the budget.";
-        assert_eq!(some.context, all.context - count_tokens(old) + estimate_tokens(old));
-        let none = count_all(&found, &ask, 0);
-        assert_eq!((none.ask, none.exact), (estimate_tokens("New ask"), false));
+        assert_eq!(
+            some.context,
+            all.context - count_tokens(old, Encoding::O200kBase) + estimate_tokens(old, Encoding::O200kBase)
+        );
+        let none = count(0);
+        assert_eq!((none.ask, none.exact), (estimate_tokens("New ask", Encoding::O200kBase), false));
     }
 }

@@ -93,6 +93,8 @@ pub trait Json: Clone {
     /// A list of the body.
     type List: Iterator<Item = Self> + ExactSizeIterator;
 
+    /// What [`weigh`] needs of this value, which it is done with then.
+    fn into_node(self) -> Node<Self::Object, Self::List>;
     /// The text, if this is a string.
     fn as_text(&self) -> Option<Self::Text>;
     /// The object, if this is one.
@@ -113,11 +115,23 @@ pub trait Json: Clone {
     }
 }
 
+/// A value by its type: a text by its bytes of UTF-8, an object, a list, anything else.
+#[allow(missing_docs)]
+#[derive(Debug)]
+pub enum Node<O, L> {
+    Text(usize),
+    Object(O),
+    List(L),
+    Other,
+}
+
 /// An object of a request body.
 pub trait Object {
     /// What it holds.
     type Value: Json;
 
+    /// How many keys it has.
+    fn key_count(&self) -> usize;
     /// The value under `key`; None if there is none. A null is a value.
     fn get(&self, key: Key) -> Option<Self::Value>;
     /// Calls `visit` with each key, in bytes of UTF-8 (None for a key that is no string), and its value.
@@ -150,25 +164,52 @@ pub trait Object {
 /// Approximate bytes of `value` as compact JSON: texts and keys in UTF-8 plus 2 and 4, containers 2 plus 1 an item of a
 /// list, anything else 4. Iterative, so that nesting cannot exhaust the stack.
 pub fn weigh<V: Json>(value: V) -> usize {
-    let mut total = 0;
-    let mut stack = vec![value];
-    while let Some(item) = stack.pop() {
-        if let Some(text) = item.as_text() {
-            total += text.as_ref().len() + 2;
-        } else if let Some(object) = item.as_object() {
-            total += 2;
-            object.each(|key, value| {
-                total += key.unwrap_or(0) + 4;
-                stack.push(value);
-            });
-        } else if let Some(list) = item.as_list() {
-            total += 2 + list.len();
-            stack.extend(list);
-        } else {
-            total += 4;
+    weigh_with(value, &mut Vec::new())
+}
+
+/// As [`weigh`], with a stack (empty before and after) that serves for many values.
+pub fn weigh_with<V: Json>(value: V, containers: &mut Stack<V>) -> usize {
+    let mut total = weigh_node(value.into_node(), containers);
+    while let Some(container) = containers.pop() {
+        match container {
+            Container::Object(object) => object.each(|key, value| {
+                total += key.unwrap_or(0) + 4 + weigh_node(value.into_node(), containers);
+            }),
+            Container::List(items) => {
+                for item in items {
+                    total += 1 + weigh_node(item.into_node(), containers);
+                }
+            }
         }
     }
     total
+}
+
+/// The containers of a value that are still to be weighed.
+pub type Stack<V> = Vec<Container<<V as Json>::Object, <V as Json>::List>>;
+
+/// A value that holds others.
+#[allow(missing_docs)]
+#[derive(Debug)]
+pub enum Container<O, L> {
+    Object(O),
+    List(L),
+}
+
+/// Weight of a node without what it holds; a container is put by for later.
+fn weigh_node<O, L>(node: Node<O, L>, containers: &mut Vec<Container<O, L>>) -> usize {
+    match node {
+        Node::Text(bytes) => bytes + 2,
+        Node::Object(object) => {
+            containers.push(Container::Object(object));
+            2
+        }
+        Node::List(items) => {
+            containers.push(Container::List(items));
+            2
+        }
+        Node::Other => 4,
+    }
 }
 
 impl<'a> Json for &'a serde_json::Value {
@@ -176,6 +217,14 @@ impl<'a> Json for &'a serde_json::Value {
     type Object = &'a serde_json::Map<String, serde_json::Value>;
     type List = std::slice::Iter<'a, serde_json::Value>;
 
+    fn into_node(self) -> Node<Self::Object, Self::List> {
+        match self {
+            serde_json::Value::String(text) => Node::Text(text.len()),
+            serde_json::Value::Object(object) => Node::Object(object),
+            serde_json::Value::Array(items) => Node::List(items.iter()),
+            _ => Node::Other,
+        }
+    }
     fn as_text(&self) -> Option<Self::Text> {
         self.as_str()
     }
@@ -202,6 +251,9 @@ impl<'a> Json for &'a serde_json::Value {
 impl<'a> Object for &'a serde_json::Map<String, serde_json::Value> {
     type Value = &'a serde_json::Value;
 
+    fn key_count(&self) -> usize {
+        serde_json::Map::len(self)
+    }
     fn get(&self, key: Key) -> Option<Self::Value> {
         serde_json::Map::get(self, key.as_str())
     }

@@ -13,31 +13,37 @@ use crate::error::Error;
 /// Longest keyword, in characters.
 pub const MAX_KEYWORD: usize = 128;
 
-/// A set of keywords. Duplicates after folding count once.
+/// Lists of keywords. Duplicates in one list after folding count once.
 #[derive(Debug)]
-pub struct Lexicon {
+pub struct Lexicon<const LISTS: usize> {
     automaton: AhoCorasick,
     stems: Vec<Stem>,
 }
 
 #[derive(Debug)]
 struct Stem {
+    /// Which of the lists it is of.
+    list: usize,
     /// Matches longer words, too.
     prefix: bool,
     starts_in_word: bool,
     ends_in_word: bool,
 }
 
-impl Lexicon {
-    /// Compiles `keywords`.
+impl<const LISTS: usize> Lexicon<LISTS> {
+    /// Compiles the `lists` of keywords into one automaton, so that a text is read once for all of them.
     ///
     /// # Errors
     /// [`Error::Keyword`] for the first bad one, [`Error::Lexicon`] if they are too many for one automaton.
-    pub fn new<S: AsRef<str>>(keywords: impl IntoIterator<Item = S>) -> Result<Self, Error> {
+    pub fn new<S: AsRef<str>>(lists: [&[S]; LISTS]) -> Result<Self, Error> {
         let mut texts: Vec<String> = Vec::new();
         let mut stems: Vec<Stem> = Vec::new();
-        let mut known: HashMap<String, usize> = HashMap::new();
-        for keyword in keywords {
+        let mut known: HashMap<(usize, String), usize> = HashMap::new();
+        let keywords = lists
+            .iter()
+            .enumerate()
+            .flat_map(|(list, keywords)| keywords.iter().map(move |word| (list, word)));
+        for (list, keyword) in keywords {
             let folded = fold(keyword.as_ref());
             let text = folded.strip_suffix('*').unwrap_or(&folded);
             if let Some(problem) = check(text) {
@@ -45,12 +51,13 @@ impl Lexicon {
             }
             let prefix = text.len() < folded.len();
             // `design` and `design*` in one list are one keyword, the wider one.
-            if let Some(stem) = known.get(text).and_then(|&at| stems.get_mut(at)) {
+            if let Some(stem) = known.get(&(list, text.to_owned())).and_then(|&at| stems.get_mut(at)) {
                 stem.prefix |= prefix;
                 continue;
             }
-            known.insert(text.to_owned(), stems.len());
+            known.insert((list, text.to_owned()), stems.len());
             stems.push(Stem {
+                list,
                 prefix,
                 starts_in_word: text.chars().next().is_some_and(is_word),
                 ends_in_word: text.chars().next_back().is_some_and(is_word),
@@ -61,16 +68,22 @@ impl Lexicon {
         Ok(Self { automaton, stems })
     }
 
-    /// How many different keywords occur in `folded`, a text that [`fold`] made.
+    /// How many different keywords of each list occur in `folded`, a text that [`fold`] made.
     #[must_use]
-    pub fn count(&self, folded: &str) -> usize {
+    pub fn count(&self, folded: &str) -> [usize; LISTS] {
+        let mut counts = [0; LISTS];
         let mut found = vec![false; self.stems.len()];
         for hit in self.automaton.find_overlapping_iter(folded) {
             let at = hit.pattern().as_usize();
             let (Some(seen), Some(stem)) = (found.get_mut(at), self.stems.get(at)) else { continue };
-            *seen = *seen || stem.stands_alone(folded, hit.start(), hit.end());
+            if !*seen && stem.stands_alone(folded, hit.start(), hit.end()) {
+                *seen = true;
+                if let Some(count) = counts.get_mut(stem.list) {
+                    *count += 1;
+                }
+            }
         }
-        found.into_iter().filter(|&seen| seen).count()
+        counts
     }
 }
 
@@ -100,7 +113,7 @@ mod tests {
     use super::*;
 
     fn count(keywords: &[&str], text: &str) -> usize {
-        Lexicon::new(keywords).unwrap().count(&fold(text))
+        Lexicon::new([keywords]).unwrap().count(&fold(text))[0]
     }
 
     #[test]
@@ -139,7 +152,7 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong() {
-        let problem = |keyword: &str| match Lexicon::new([keyword]).unwrap_err() {
+        let problem = |keyword: &str| match Lexicon::new([&[keyword]]).unwrap_err() {
             Error::Keyword { problem, .. } => problem,
             other => panic!("{other}"),
         };
@@ -148,6 +161,12 @@ mod tests {
         assert_eq!(problem(" a"), "keyword begins or ends with a space");
         assert_eq!(problem("a\u{3000}*"), "keyword begins or ends with a space");
         assert_eq!(problem(&"x".repeat(129)), "keyword longer than 128 characters");
-        assert!(Lexicon::new([format!("{}*", "é".repeat(128))]).is_ok());
+        assert!(Lexicon::new([&[format!("{}*", "é".repeat(128))]]).is_ok());
+    }
+
+    #[test]
+    fn lists_are_counted_apart() {
+        let lexicon = Lexicon::new([&["prove", "proof", "both"][..], &["hi", "both"]]).unwrap();
+        assert_eq!(lexicon.count("hi, prove both, prove it"), [2, 2]);
     }
 }

@@ -4,21 +4,23 @@
 //! binding (`py.rs`, feature `python`) is thin. Data goes one way:
 //!
 //! ```text
-//! body -> extract -> ask -> structure, tokens, lexicon -> features -> score -> Analysis
+//! body -> extract -> memo -> ask -> structure, tokens, lexicon -> features -> score -> Analysis
 //! ```
 //!
 //! The readable twin of this crate is `python/bsgateway/reference/`: same names, same arithmetic, bit-identical results.
 //!
 //! ```
-//! use bsgateway_core::{Analyzer, Format, Settings, keywords};
+//! use bsgateway_core::{Analyzer, Encoding, Format, Settings, keywords};
 //!
 //! let analyzer = Analyzer::new(&Settings {
 //!     weights: [0.2, 0.1, 0.3, 0.1, 0.2, 0.1],
 //!     token_thresholds: vec![50, 200, 800, 3000, 10000],
 //!     complex_keywords: keywords::COMPLEX.map(String::from).to_vec(),
 //!     simple_keywords: keywords::SIMPLE.map(String::from).to_vec(),
+//!     encoding: Encoding::O200kBase,
 //!     exact_token_bytes: 65536,
 //!     capture_chars: 0,
+//!     memo_bytes: 1 << 20,
 //! })?;
 //! let body = serde_json::json!({"messages": [{"role": "user", "content": "Prove that there are infinitely many primes."}]});
 //! let analysis = analyzer.analyze(&body, Format::Chat);
@@ -31,23 +33,29 @@
 
 pub mod ask;
 pub mod chars;
+pub mod estimate;
 pub mod extract;
 pub mod features;
 pub mod glob;
 pub mod json;
 pub mod keywords;
 pub mod lexicon;
+pub mod memo;
 pub mod needs;
 pub mod score;
 pub mod structure;
 pub mod tokens;
 
 mod analyzer;
+mod bpe;
 mod error;
 #[cfg(feature = "python")]
 mod py;
+mod ranks;
 
 pub use analyzer::{Analysis, Analyzer, Settings};
 pub use error::Error;
 pub use extract::Format;
 pub use glob::GlobSet;
+pub use memo::MemoStats;
+pub use tokens::Encoding;

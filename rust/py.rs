@@ -10,9 +10,11 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyMapping, PyString, PyTuple, list, tuple};
 
-use crate::json::{Json, Key, Object};
-use crate::score::{CONSTANTS, CURVES, Contribution, FLOORS, SIGNALS};
-use crate::{Analysis, Analyzer, Error, Format, GlobSet, Settings, chars, features, keywords, tokens};
+use crate::json::{Json, Key, Node, Object};
+use crate::score::{CONSTANTS, CURVES, FLOORS, SIGNALS};
+use crate::{
+    Analysis, Analyzer, Error, Format, GlobSet, MemoStats, Settings, chars, features, keywords, tokens,
+};
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
@@ -48,6 +50,11 @@ impl Text {
     }
 }
 
+/// Bytes of UTF-8 of a Python string, without a reference to it.
+fn utf8_len(string: &Bound<'_, PyString>) -> usize {
+    string.to_str().map_or_else(|_| Text::new(string).as_ref().len(), str::len)
+}
+
 impl AsRef<str> for Text {
     fn as_ref(&self) -> &str {
         match self {
@@ -66,6 +73,16 @@ impl<'py> Json for Value<'py> {
     type Object = Dict<'py>;
     type List = Items<'py>;
 
+    fn into_node(self) -> Node<Dict<'py>, Items<'py>> {
+        if let Ok(string) = self.0.cast::<PyString>() {
+            return Node::Text(utf8_len(string));
+        }
+        let other = match self.0.cast_into::<PyDict>() {
+            Ok(dict) => return Node::Object(Dict(dict)),
+            Err(error) => Self(error.into_inner()),
+        };
+        other.as_list().map_or(Node::Other, Node::List)
+    }
     fn as_text(&self) -> Option<Text> {
         self.0.cast::<PyString>().ok().map(Text::new)
     }
@@ -100,6 +117,9 @@ struct Dict<'py>(Bound<'py, PyDict>);
 impl<'py> Object for Dict<'py> {
     type Value = Value<'py>;
 
+    fn key_count(&self) -> usize {
+        self.0.len()
+    }
     fn get(&self, key: Key) -> Option<Value<'py>> {
         static KEYS: PyOnceLock<Vec<Py<PyString>>> = PyOnceLock::new();
         let py = self.0.py();
@@ -109,7 +129,7 @@ impl<'py> Object for Dict<'py> {
     }
     fn each(&self, mut visit: impl FnMut(Option<usize>, Value<'py>)) {
         for (key, value) in self.0.iter() {
-            let bytes = key.cast::<PyString>().ok().map(|key| Text::new(key).as_ref().len());
+            let bytes = key.cast::<PyString>().ok().map(utf8_len);
             visit(bytes, Value(value));
         }
     }
@@ -159,36 +179,7 @@ impl PyGlobSet {
     }
 }
 
-/// A signal's share of the score: value 0-100, weight 0-1, points that add up to the raw score.
-#[pyclass(name = "Contribution", module = "bsgateway._core", frozen, eq)]
-#[derive(PartialEq)]
-struct PyContribution(Contribution);
-
-#[pymethods]
-impl PyContribution {
-    #[getter]
-    fn signal(&self) -> &'static str {
-        self.0.signal
-    }
-    #[getter]
-    fn value(&self) -> f64 {
-        self.0.value
-    }
-    #[getter]
-    fn weight(&self) -> f64 {
-        self.0.weight
-    }
-    #[getter]
-    fn points(&self) -> f64 {
-        self.0.points
-    }
-    fn __repr__(&self) -> String {
-        let Contribution { signal, value, weight, points } = &self.0;
-        format!("Contribution(signal='{signal}', value={value:?}, weight={weight:?}, points={points:?})")
-    }
-}
-
-/// What one request is. `score` is `raw_score` rounded half up; tokens are o200k_base. Its repr shows no text.
+/// What one request is. `score` is `raw_score` rounded half up; tokens are of the analyzer's encoding. Its repr shows no text.
 #[pyclass(name = "Analysis", module = "bsgateway._core", frozen, eq)]
 #[derive(PartialEq)]
 struct PyAnalysis(Analysis);
@@ -209,7 +200,8 @@ impl PyAnalysis {
     }
     #[getter]
     fn contributions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.0.contributions.iter().cloned().map(PyContribution))
+        let shares = self.0.contributions.iter();
+        PyTuple::new(py, shares.map(|share| (share.signal, share.value, share.weight, share.points)))
     }
     #[getter]
     fn features<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
@@ -265,6 +257,7 @@ struct PyAnalyzer(Analyzer);
 #[pymethods]
 impl PyAnalyzer {
     #[new]
+    #[allow(clippy::too_many_arguments)] // named ones in Python
     fn new(
         weights: &Bound<'_, PyMapping>,
         token_thresholds: Vec<i64>,
@@ -272,16 +265,20 @@ impl PyAnalyzer {
         simple_keywords: Vec<Bound<'_, PyString>>,
         exact_token_bytes: i64,
         capture_chars: i64,
+        memo_bytes: i64,
+        encoding: &Bound<'_, PyString>,
     ) -> PyResult<Self> {
         let texts =
             |keywords: Vec<_>| keywords.iter().map(|word| Text::new(word).as_ref().to_owned()).collect();
         Ok(Self(Analyzer::new(&Settings {
             weights: named_weights(weights)?,
             token_thresholds,
+            encoding: Text::new(encoding).as_ref().parse()?,
             complex_keywords: texts(complex_keywords),
             simple_keywords: texts(simple_keywords),
             exact_token_bytes: exact_token_bytes.try_into().map_err(|_| Error::Negative)?,
             capture_chars: capture_chars.try_into().map_err(|_| Error::Negative)?,
+            memo_bytes: memo_bytes.try_into().map_err(|_| Error::Negative)?,
         })?))
     }
     /// Analyse `body`, the JSON object of a request in `format`: chat, messages, responses, completions or
@@ -289,6 +286,50 @@ impl PyAnalyzer {
     fn analyze(&self, body: Bound<'_, PyAny>, format: &Bound<'_, PyString>) -> PyResult<PyAnalysis> {
         let format: Format = Text::new(format).as_ref().parse()?;
         guarded(|| PyAnalysis(self.0.analyze(Value(body), format)))
+    }
+    /// What the memo holds and what came of asking it so far; all 0 when `memo_bytes` is 0.
+    fn memo_stats(&self) -> PyMemoStats {
+        PyMemoStats(self.0.memo_stats())
+    }
+}
+
+/// Counts of a memo since it was made, and its size now.
+#[pyclass(name = "MemoStats", module = "bsgateway._core", frozen, eq)]
+#[derive(PartialEq)]
+struct PyMemoStats(MemoStats);
+
+#[pymethods]
+impl PyMemoStats {
+    #[getter]
+    fn hits(&self) -> u64 {
+        self.0.hits
+    }
+    #[getter]
+    fn misses(&self) -> u64 {
+        self.0.misses
+    }
+    #[getter]
+    fn evictions(&self) -> u64 {
+        self.0.evictions
+    }
+    #[getter]
+    fn entries(&self) -> usize {
+        self.0.entries
+    }
+    #[getter]
+    fn bytes(&self) -> usize {
+        self.0.bytes
+    }
+    #[getter]
+    fn capacity_bytes(&self) -> usize {
+        self.0.capacity_bytes
+    }
+    fn __repr__(&self) -> String {
+        let MemoStats { hits, misses, evictions, entries, bytes, capacity_bytes } = &self.0;
+        format!(
+            "MemoStats(hits={hits}, misses={misses}, evictions={evictions}, entries={entries}, bytes={bytes}, \
+             capacity_bytes={capacity_bytes})"
+        )
     }
 }
 
@@ -303,16 +344,38 @@ fn named_weights(weights: &Bound<'_, PyMapping>) -> PyResult<[f64; SIGNALS.len()
     if weights.len()? == SIGNALS.len() { Ok(values) } else { Err(Error::WeightNames.into()) }
 }
 
-/// Exact number of o200k_base tokens in `text`; markers such as <|endoftext|> count as ordinary text.
+/// Exact number of tokens in `text`, tiktoken's; markers such as <|endoftext|> count as ordinary text. Raises
+/// ValueError for an unknown encoding.
 #[pyfunction]
-fn count_tokens(text: &Bound<'_, PyString>) -> PyResult<usize> {
-    guarded(|| tokens::count_tokens(Text::new(text).as_ref()))
+#[pyo3(signature = (text, encoding = "o200k_base"), text_signature = "(text, encoding='o200k_base')")]
+fn count_tokens(text: &Bound<'_, PyString>, encoding: &str) -> PyResult<usize> {
+    let encoding = encoding.parse()?;
+    guarded(|| tokens::count_tokens(Text::new(text).as_ref(), encoding))
 }
 
-/// Approximate number of o200k_base tokens in `text`, in one pass over its characters.
+/// Approximate number of tokens in `text`, in one pass over its characters. Raises ValueError for an unknown encoding.
 #[pyfunction]
-fn estimate_tokens(text: &Bound<'_, PyString>) -> PyResult<usize> {
-    guarded(|| tokens::estimate_tokens(Text::new(text).as_ref()))
+#[pyo3(signature = (text, encoding = "o200k_base"), text_signature = "(text, encoding='o200k_base')")]
+fn estimate_tokens(text: &Bound<'_, PyString>, encoding: &str) -> PyResult<usize> {
+    let encoding = encoding.parse()?;
+    guarded(|| tokens::estimate_tokens(Text::new(text).as_ref(), encoding))
+}
+
+/// Build the tables that `count_tokens` needs for `encoding`, so that no request waits for them. Raises ValueError for an
+/// unknown encoding.
+#[pyfunction]
+fn warm(encoding: &str) -> PyResult<()> {
+    let encoding = encoding.parse()?;
+    guarded(|| tokens::warm(encoding))
+}
+
+/// Approximate number of tokens in `text`: the estimate, corrected by how far it is off on samples from all over the text.
+/// Raises ValueError for an unknown encoding.
+#[pyfunction]
+#[pyo3(signature = (text, encoding = "o200k_base"), text_signature = "(text, encoding='o200k_base')")]
+fn sample_tokens(text: &Bound<'_, PyString>, encoding: &str) -> PyResult<usize> {
+    let encoding = encoding.parse()?;
+    guarded(|| tokens::sample_tokens(Text::new(text).as_ref(), encoding))
 }
 
 /// Keywords that speak for a hard request, when the config gives none.
@@ -361,12 +424,14 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("SIGNALS", PyTuple::new(py, SIGNALS)?)?;
     module.add_class::<PyAnalysis>()?;
     module.add_class::<PyAnalyzer>()?;
-    module.add_class::<PyContribution>()?;
     module.add_class::<PyGlobSet>()?;
+    module.add_class::<PyMemoStats>()?;
     module.add_function(wrap_pyfunction!(count_tokens, module)?)?;
     module.add_function(wrap_pyfunction!(estimate_tokens, module)?)?;
+    module.add_function(wrap_pyfunction!(sample_tokens, module)?)?;
     module.add_function(wrap_pyfunction!(default_complex_keywords, module)?)?;
     module.add_function(wrap_pyfunction!(default_simple_keywords, module)?)?;
     module.add_function(wrap_pyfunction!(score_table, module)?)?;
+    module.add_function(wrap_pyfunction!(warm, module)?)?;
     Ok(())
 }

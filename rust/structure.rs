@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr_iter, memmem};
+use memchr::{memchr, memchr_iter, memmem};
 
-use crate::chars::trim;
+use crate::chars::trim_bytes;
 
-/// A line, trimmed, that begins so is code even outside a fence.
+/// A line, trimmed, that begins so is code even outside a fence; as is one that ends with `;`, `{`, `}`, `):` or `->`.
 const CODE_STARTS: [&str; 23] = [
     "def ",
     "class ",
@@ -32,7 +32,6 @@ const CODE_STARTS: [&str; 23] = [
     "@Override",
     "#!/",
 ];
-const CODE_ENDS: [&str; 6] = [";", "{", "}", "};", "):", "->"];
 /// A line, trimmed, that begins so belongs to a stack trace.
 const TRACE_STARTS: [&str; 8] = [
     "Traceback (most recent call last)",
@@ -76,44 +75,90 @@ pub struct Structure<'a> {
     pub prose: Cow<'a, str>,
 }
 
+impl Structure<'_> {
+    /// The counts alone.
+    #[must_use]
+    pub fn without_prose(&self) -> Structure<'static> {
+        Structure { prose: Cow::Borrowed(""), ..*self }
+    }
+}
+
 /// Structure of `text`. A fence is a line that begins, after white space, with three or more \` or ~; it closes with a
 /// line of at least as many of the same and nothing else, or at the end of the text.
 #[must_use]
 pub fn measure(text: &str) -> Structure<'_> {
+    let bytes = text.as_bytes();
     let mut shape = Structure { bytes: text.len(), ..Structure::default() };
-    count_characters(text, &mut shape);
-    let mut fence = "";
-    let mut prose = Vec::new();
-    for raw in text.split('\n') {
+    count_characters(bytes, &mut shape);
+    let mut prose = Prose { text, before: None, run: None };
+    let has_backticks = memchr(b'`', bytes).is_some();
+    let (mut fence, mut start): (&[u8], usize) = (b"", 0);
+    for end in memchr_iter(b'\n', bytes).chain([bytes.len()]) {
+        let line = trim_bytes(bytes.get(start..end).unwrap_or_default());
+        let may_be =
+            line.first().map_or(0, |&first| LINE_STARTS.get(usize::from(first)).copied().unwrap_or(0));
         shape.lines += 1;
-        let line = trim(raw);
-        shape.stack_lines += usize::from(is_trace_line(line));
+        if start == end && fence.is_empty() {
+            prose.add(start, end);
+            start = end + 1;
+            continue; // text of nothing but line ends has very many lines
+        }
+        shape.stack_lines += usize::from(may_be & TRACE != 0 && is_trace_line(line));
+        let mark = if may_be & FENCE == 0 { b"" } else { fence_mark(line) };
         if !fence.is_empty() {
-            if closes(line, fence) {
-                fence = "";
+            if closes(line, mark, fence) {
+                fence = b"";
             } else {
                 shape.code_lines += 1;
             }
-            continue;
-        }
-        let mark = fence_mark(line);
-        if !mark.is_empty() {
+        } else if !mark.is_empty() {
             fence = mark;
             shape.fences += 1;
-            continue;
+            prose.end_run();
+        } else {
+            prose.add(start, end);
+            shape.list_items += usize::from(may_be & LIST != 0 && is_list_item(line));
+            shape.code_lines +=
+                usize::from(may_be & CODE != 0 && starts_with_any(line, &CODE_STARTS) || ends_code(line));
+            shape.inline_code += if has_backticks { memchr_iter(b'`', line).count() / 2 } else { 0 };
         }
-        prose.push(raw);
-        shape.inline_code += memchr_iter(b'`', line.as_bytes()).count() / 2;
-        shape.list_items += usize::from(is_list_item(line));
-        shape.code_lines += usize::from(is_code_line(line));
+        start = end + 1;
     }
-    shape.prose = if shape.fences == 0 { Cow::Borrowed(text) } else { Cow::Owned(prose.join("\n")) };
+    shape.prose = if shape.fences == 0 { Cow::Borrowed(text) } else { prose.join() };
     shape
 }
 
+/// The lines outside fences, gathered as runs of the text: a slice each, not a slice a line.
+struct Prose<'a> {
+    text: &'a str,
+    /// The runs that have ended, joined by line ends.
+    before: Option<String>,
+    /// Where the present run starts and ends.
+    run: Option<(usize, usize)>,
+}
+
+impl<'a> Prose<'a> {
+    fn add(&mut self, start: usize, end: usize) {
+        self.run = Some((self.run.map_or(start, |(start, _)| start), end));
+    }
+
+    fn end_run(&mut self) {
+        let Some((start, end)) = self.run.take() else { return };
+        let run = self.text.get(start..end).unwrap_or_default();
+        match &mut self.before {
+            Some(before) => before.extend(["\n", run]),
+            None => self.before = Some(run.to_owned()),
+        }
+    }
+
+    fn join(mut self) -> Cow<'a, str> {
+        self.end_run();
+        Cow::Owned(self.before.unwrap_or_default())
+    }
+}
+
 /// Over bytes: white space, digits and the like are ASCII, and no byte of a longer character is.
-fn count_characters(text: &str, shape: &mut Structure<'_>) {
-    let bytes = text.as_bytes();
+fn count_characters(bytes: &[u8], shape: &mut Structure<'_>) {
     let after = bytes.get(1..).unwrap_or_default();
     let starts_text = usize::from(bytes.first().is_some_and(|&byte| !is_white(byte)));
     shape.words = starts_text + count(bytes, after, |byte, next| is_white(byte) & !is_white(next));
@@ -140,47 +185,85 @@ fn is_white(byte: u8) -> bool {
     (byte == b' ') | (byte == b'\t') | (byte == b'\r') | (byte == b'\n')
 }
 
-/// The opening fence of `line` (its run of three or more \` or ~), or an empty string.
-fn fence_mark(line: &str) -> &str {
-    let Some(mark @ ('`' | '~')) = line.chars().next() else { return "" };
-    let run = line.len() - line.trim_start_matches(mark).len();
-    if run < 3 { "" } else { line.get(..run).unwrap_or_default() }
+/// What a line may be, going by its first byte. Most lines of a text are ruled out by it, and hostile texts have very many.
+static LINE_STARTS: [u8; 256] = line_starts();
+const FENCE: u8 = 1;
+const LIST: u8 = 2;
+const TRACE: u8 = 4;
+const CODE: u8 = 8;
+
+const fn line_starts() -> [u8; 256] {
+    let mut starts = [0; 256];
+    let mut rest: &mut [u8] = &mut starts;
+    let mut byte = 0;
+    while let Some((start, after)) = rest.split_first_mut() {
+        *start = match byte {
+            b'`' | b'~' => FENCE,
+            b'-' | b'*' | b'+' | b'0'..=b'9' => LIST,
+            _ => 0,
+        };
+        if begins_one(byte, &TRACE_STARTS) || byte == b'a' || byte == b'F' {
+            *start |= TRACE;
+        }
+        if begins_one(byte, &CODE_STARTS) {
+            *start |= CODE;
+        }
+        rest = after;
+        byte = byte.wrapping_add(1);
+    }
+    starts
 }
 
-fn closes(line: &str, fence: &str) -> bool {
-    fence.chars().next().is_some_and(|mark| line.starts_with(fence) && line.trim_matches(mark).is_empty())
+const fn begins_one(byte: u8, mut starts: &[&str]) -> bool {
+    while let Some((start, after)) = starts.split_first() {
+        if let Some(&first) = start.as_bytes().first()
+            && first == byte
+        {
+            return true;
+        }
+        starts = after;
+    }
+    false
 }
 
-fn is_code_line(line: &str) -> bool {
-    let may_end = matches!(line.as_bytes().last(), Some(b';' | b'{' | b'}' | b':' | b'>'));
-    starts_with_any(line, &CODE_STARTS) || may_end && CODE_ENDS.iter().any(|end| line.ends_with(end))
+/// The opening fence of `line` (its run of three or more \` or ~), or nothing.
+fn fence_mark(line: &[u8]) -> &[u8] {
+    let first = line.first();
+    let run = line.iter().take_while(|&byte| Some(byte) == first).count();
+    if run < 3 { b"" } else { line.get(..run).unwrap_or_default() }
 }
 
-/// Compares first bytes first: nearly every line is told apart by them, and hostile texts have very many lines.
-fn starts_with_any(line: &str, starts: &[&str]) -> bool {
-    let first = line.as_bytes().first();
-    starts.iter().any(|start| start.as_bytes().first() == first && line.starts_with(start))
+/// `mark` is the run that `line` begins with.
+fn closes(line: &[u8], mark: &[u8], fence: &[u8]) -> bool {
+    mark.len() == line.len() && mark.len() >= fence.len() && mark.first() == fence.first()
+}
+
+fn ends_code(line: &[u8]) -> bool {
+    matches!(line, [.., b';' | b'{' | b'}'] | [.., b')', b':'] | [.., b'-', b'>'])
+}
+
+fn starts_with_any(line: &[u8], starts: &[&str]) -> bool {
+    starts.iter().any(|start| line.starts_with(start.as_bytes()))
 }
 
 /// `- x`, `* x`, `+ x`, `12. x`, `12) x` (one to three ASCII digits).
-fn is_list_item(line: &str) -> bool {
-    let bytes = line.as_bytes();
-    let digits = bytes.iter().take(4).take_while(|byte| byte.is_ascii_digit()).count();
+fn is_list_item(line: &[u8]) -> bool {
+    let digits = line.iter().take(4).take_while(|byte| byte.is_ascii_digit()).count();
     let marked = match digits {
-        0 => matches!(bytes, [b'-' | b'*' | b'+', ..]),
-        1..=3 => matches!(bytes.get(digits), Some(b'.' | b')')),
+        0 => matches!(line, [b'-' | b'*' | b'+', ..]),
+        1..=3 => matches!(line.get(digits), Some(b'.' | b')')),
         _ => false,
     };
-    marked && bytes.get(digits + 1) == Some(&b' ')
+    marked && line.get(digits + 1) == Some(&b' ')
 }
 
-fn is_trace_line(line: &str) -> bool {
+fn is_trace_line(line: &[u8]) -> bool {
     if starts_with_any(line, &TRACE_STARTS) {
         return true;
     }
-    match line.as_bytes().first() {
-        Some(b'a') => line.starts_with("at ") && line.ends_with(')') && line.contains('('),
-        Some(b'F') => line.starts_with("File \"") && memmem::find(line.as_bytes(), b"\", line ").is_some(),
+    match line.first() {
+        Some(b'a') => line.starts_with(b"at ") && line.ends_with(b")") && memchr(b'(', line).is_some(),
+        Some(b'F') => line.starts_with(b"File \"") && memmem::find(line, b"\", line ").is_some(),
         _ => false,
     }
 }

@@ -64,6 +64,7 @@ def make_decision(**fields: Any) -> Decision:
                 "client/1.0 (\u00e4\u4e16\U0001f600)",
             ),
             "decision_us": 41.5,
+            "token_encoding": "o200k_base",
             **fields,
         }
     )

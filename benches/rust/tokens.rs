@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use bsgateway_core::tokens::{count_tokens, estimate_tokens};
+use bsgateway_core::Encoding;
+use bsgateway_core::tokens::{count_tokens, estimate_tokens, warm};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const SIZE: usize = 64 * 1024;
@@ -30,8 +31,15 @@ fn tokens(criterion: &mut Criterion) {
         let text = unit.repeat(SIZE / unit.len());
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Bytes(text.len() as u64));
-        group.bench_function("count", |bench| bench.iter(|| count_tokens(black_box(&text))));
-        group.bench_function("estimate", |bench| bench.iter(|| estimate_tokens(black_box(&text))));
+        for encoding in [Encoding::O200kBase, Encoding::Cl100kBase] {
+            warm(encoding);
+            group.bench_function(format!("count/{encoding}"), |bench| {
+                bench.iter(|| count_tokens(black_box(&text), encoding));
+            });
+            group.bench_function(format!("estimate/{encoding}"), |bench| {
+                bench.iter(|| estimate_tokens(black_box(&text), encoding));
+            });
+        }
         group.finish();
     }
 }

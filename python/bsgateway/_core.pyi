@@ -9,13 +9,15 @@ __all__ = [
     "SIGNALS",
     "Analysis",
     "Analyzer",
-    "Contribution",
     "GlobSet",
+    "MemoStats",
     "count_tokens",
     "default_complex_keywords",
     "default_simple_keywords",
     "estimate_tokens",
+    "sample_tokens",
     "score_table",
+    "warm",
 ]
 
 FEATURE_VERSION: int
@@ -25,11 +27,21 @@ FEATURE_NAMES: tuple[str, ...]
 SIGNALS: tuple[str, ...]
 """Names of the six weighted signals, in order."""
 
-def count_tokens(text: str) -> int:
-    """Exact number of o200k_base tokens in `text`; markers such as <|endoftext|> count as ordinary text."""
+def count_tokens(text: str, encoding: str = "o200k_base") -> int:
+    """Exact number of tokens in `text`, tiktoken's; markers such as <|endoftext|> count as ordinary text. Raises
+    ValueError for an unknown encoding."""
 
-def estimate_tokens(text: str) -> int:
-    """Approximate number of o200k_base tokens in `text`, in one pass over its characters."""
+def estimate_tokens(text: str, encoding: str = "o200k_base") -> int:
+    """Approximate number of tokens in `text`, in one pass over its characters. Raises ValueError for an unknown
+    encoding."""
+
+def sample_tokens(text: str, encoding: str = "o200k_base") -> int:
+    """Approximate number of tokens in `text`: the estimate, corrected by how far it is off on samples from all over the
+    text. Raises ValueError for an unknown encoding."""
+
+def warm(encoding: str) -> None:
+    """Build the tables that `count_tokens` needs for `encoding`, so that no request waits for them. Raises ValueError
+    for an unknown encoding."""
 
 def default_complex_keywords() -> tuple[str, ...]:
     """Keywords that speak for a hard request, when the config gives none."""
@@ -50,21 +62,9 @@ class GlobSet:
     def __len__(self) -> int: ...
 
 @final
-class Contribution:
-    """A signal's share of the score: value 0-100, weight 0-1, points that add up to the raw score."""
-
-    @property
-    def signal(self) -> str: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def weight(self) -> float: ...
-    @property
-    def points(self) -> float: ...
-
-@final
 class Analysis:
-    """What one request is. `score` is `raw_score` rounded half up; tokens are o200k_base. Its repr shows no text."""
+    """What one request is. `score` is `raw_score` rounded half up; tokens are of the analyzer's encoding. Its repr
+    shows no text."""
 
     @property
     def format(self) -> str: ...
@@ -73,7 +73,9 @@ class Analysis:
     @property
     def raw_score(self) -> float: ...
     @property
-    def contributions(self) -> tuple[Contribution, ...]: ...
+    def contributions(self) -> tuple[tuple[str, float, float, float], ...]:
+        """What made the score: signal, its value 0-100, weight 0-1, points; the points add up to the raw score. A floor
+        that lifted the score stands last as `floor:<name>`, with weight 0."""
     @property
     def features(self) -> tuple[float, ...]: ...
     @property
@@ -107,7 +109,34 @@ class Analyzer:
         simple_keywords: Sequence[str],
         exact_token_bytes: int,
         capture_chars: int,
+        memo_bytes: int,
+        encoding: str,
     ) -> Analyzer: ...
     def analyze(self, body: Any, format: str) -> Analysis:
         """Analyse `body`, the JSON object of a request in `format`: chat, messages, responses, completions or
         generate_content. Wrong types inside it are ignored. Raises ValueError only for an unknown format."""
+    def memo_stats(self) -> MemoStats:
+        """What the memo holds and what came of asking it so far; all 0 when `memo_bytes` is 0."""
+
+@final
+class MemoStats:
+    """Counts of a memo since it was made, and its size now."""
+
+    @property
+    def hits(self) -> int:
+        """Texts whose token count was known."""
+    @property
+    def misses(self) -> int:
+        """Texts that had to be counted or estimated, and were long enough to keep."""
+    @property
+    def evictions(self) -> int:
+        """Entries that made room for others."""
+    @property
+    def entries(self) -> int:
+        """Entries held: one a text, and one more for each that was an ask."""
+    @property
+    def bytes(self) -> int:
+        """Bytes that the table takes."""
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes that it takes at most."""

@@ -282,7 +282,7 @@ def _static(routing: Routing) -> Iterator[Finding]:
 def _keyword_problem(keyword: str) -> str | None:
     """What the core says against `keyword`."""
     try:
-        core.Analyzer(dict.fromkeys(core.SIGNALS, 1.0), (1, 2, 3, 4, 5), (keyword,), (), 0, 0)
+        core.Analyzer(dict.fromkeys(core.SIGNALS, 1.0), (1, 2, 3, 4, 5), (keyword,), (), 0, 0, 0, "o200k_base")
     except ValueError as error:
         return str(error)
     return None

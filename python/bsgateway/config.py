@@ -83,14 +83,32 @@ class Static(Struct, frozen=True, forbid_unknown_fields=True):
         tuple[Keyword, ...] | None,
         Meta(description="Words that speak for an easy request; replaces the built-in list."),
     ] = None
+
+
+class Analysis(Struct, frozen=True, forbid_unknown_fields=True):
+    """How requests are measured, whatever the strategy."""
+
+    encoding: Annotated[
+        Literal["o200k_base", "cl100k_base"],
+        Meta(description="Whose tokens are counted, by tiktoken's name. Other providers' counts differ by 10-20 %."),
+    ] = "o200k_base"
     exact_token_bytes: Annotated[
         int,
         Meta(
             ge=0,
             le=1_000_000_000,
-            description="Bytes of text per request whose tokens are counted exactly; the rest is estimated.",
+            description="Bytes of new text per request whose tokens are counted exactly; the rest is estimated.",
         ),
-    ] = 16_384
+    ] = 32_768
+    memo_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000_000_000,
+            description="Memory per worker for what is remembered of texts (their hashes and counts, no words), so "
+            "that a conversation costs its new part only. 0: nothing is remembered.",
+        ),
+    ] = 16_777_216
 
 
 class Classifier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,6 +160,7 @@ class Routing(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["auto", "leave"],
         Meta(description="A name that nothing knows: `auto` routes it by score, `leave` passes it on to LiteLLM."),
     ] = "auto"
+    analysis: Annotated[Analysis, Meta(description="How requests are measured.")] = Analysis()
     classifier: Annotated[Classifier, Meta(description="What makes the score.")] = Classifier()
     collector: Annotated[Collector, Meta(description="The log in PostgreSQL.")] = Collector()
 
@@ -191,8 +210,10 @@ def make_analyzer(routing: Routing) -> core.Analyzer:
         token_thresholds=static.token_thresholds,
         complex_keywords=_or(static.complex_keywords, core.default_complex_keywords()),
         simple_keywords=_or(static.simple_keywords, core.default_simple_keywords()),
-        exact_token_bytes=static.exact_token_bytes,
+        exact_token_bytes=routing.analysis.exact_token_bytes,
         capture_chars=collector.text_chars if collector.enabled and collector.text == "full" else 0,
+        memo_bytes=routing.analysis.memo_bytes,
+        encoding=routing.analysis.encoding,
     )
 
 

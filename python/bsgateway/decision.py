@@ -13,6 +13,7 @@ from uuid import UUID
 
 import fastuuid
 import msgspec
+from asyncpg.pgproto.pgproto import UUID as PgUUID
 
 
 class _Documented(str, Enum):
@@ -84,8 +85,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     `complexity_score` is 0-100 after `bias`; `raw_score` is the classifier's own, before bias and rounding.
     `confidence` is 0-1 (for the static strategy: distance to the nearest tier boundary, not a calibrated probability).
-    Tokens are o200k_base; `tokens_exact` is False where a text was estimated. `decision_us` is the time all of it took
-    inside the gateway, in microseconds.
+    Tokens are of `token_encoding`, tiktoken's name; `tokens_exact` is False where a text was estimated. `decision_us`
+    is the time all of it took inside the gateway, in microseconds.
     """
 
     decision_id: UUID
@@ -114,6 +115,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     caller: Caller = Caller()
     decision_us: float = 0.0
+    token_encoding: str | None = None
 
 
 class Texts(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,8 +159,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_id() -> UUID:
-    """A UUIDv7: its time order is the log's order, and replaying a row after a fault finds the row it already wrote."""
-    return UUID(str(fastuuid.uuid7()))
+    """A UUIDv7: its time order is the log's order, and replaying a row after a fault finds the row it already wrote.
+
+    Of the class that asyncpg gives back for a uuid column: a `uuid.UUID`, made and printed in C.
+    """
+    return PgUUID(fastuuid.uuid7().bytes)
 
 
 def now() -> datetime:
@@ -170,11 +175,11 @@ def stamp(decision: Decision) -> dict[str, Any]:
     """The part of a decision that goes into LiteLLM's own metadata as `routing_decision`."""
     return {
         "decision_id": str(decision.decision_id),
-        "method": decision.method.value,
+        "method": decision.method._value_,  # not .value: a descriptor in Python, at every request
         "original_model": decision.original_model,
         "resolved_model": decision.resolved_model,
         "complexity_score": decision.complexity_score,
         "tier": decision.tier,
-        "strategy": decision.strategy.value if decision.strategy else None,
-        "reason": decision.reason.value,
+        "strategy": decision.strategy._value_ if decision.strategy else None,
+        "reason": decision.reason._value_,
     }

@@ -9,9 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import Any, NamedTuple
 
 from .check import load_config
 from .classifiers import Classification
@@ -61,6 +59,7 @@ class Gateway:
         self.failed_open = 0
         self._names = Names(config)
         self._analyzer = make_analyzer(config.routing)
+        self._encoding = config.routing.analysis.encoding
         self._classifier = StaticClassifier()
         self._keeps_text = config.routing.collector.enabled and config.routing.collector.text == "full"
 
@@ -83,57 +82,91 @@ class Gateway:
         if not isinstance(name, str) or not name:
             raise ValueError("the body has no `model`")
         route = self._names.resolve(name, host_knows)
-        base = Decision(
-            decision_id=new_id(),
-            created_at=now(),
-            call_type=call_type,
-            method=route.method,
-            reason=route.reason,
-            original_model=clean(name, MAX_NAME),
-            resolved_model=route.target or "",
-            bias=route.bias,
-            stream=body.get("stream") is True or call_type.endswith("_stream"),
-            caller=caller,
-        )
-        texts = None
-        if route.target is None:
-            base, texts = self._by_score(base, route, body)
-        return msgspec.structs.replace(base, decision_us=(time.perf_counter_ns() - began) / 1000), texts
-
-    def _by_score(self, base: Decision, route: Route, body: dict[str, Any]) -> tuple[Decision, Texts | None]:
+        stream = body.get("stream") is True or call_type.endswith("_stream")
+        request = _Request(began, call_type, clean(name, MAX_NAME), stream, caller)
+        if route.target is not None:
+            return _unscored(request, route, route.reason, route.target, None), None
         try:
-            analysis = self._analyzer.analyze(body, FORMATS[base.call_type])
+            analysis = self._analyzer.analyze(body, FORMATS[call_type])
             scored = self._classifier.classify(analysis)
             choice = self.policy.choose(
                 scored.raw_score, route.bias, analysis.context_tokens, analysis.max_output_tokens
+            )
+            decision = _scored(request, route, analysis, self._encoding, scored, choice)
+            if not self._keeps_text:
+                return decision, None
+            return decision, Texts(
+                decision_id=decision.decision_id,
+                created_at=decision.created_at,
+                ask=analysis.ask,
+                system=analysis.system,
             )
         except Exception as error:
             # Whatever went wrong is ours, and the client's request must not pay for it. The message may quote the
             # body, so only its kind is logged.
             self.failed_open += 1
-            log.error("decision %s failed open: %s", base.decision_id, type(error).__name__)
             tier, model = self.policy.fallback
-            return msgspec.structs.replace(base, resolved_model=model, tier=tier, reason=Reason.FAILED_OPEN), None
-        decision = _scored(base, analysis, scored, choice)
-        if not self._keeps_text:
+            decision = _unscored(request, route, Reason.FAILED_OPEN, model, tier)
+            log.error("decision %s failed open: %s", decision.decision_id, type(error).__name__)
             return decision, None
-        return decision, Texts(
-            decision_id=base.decision_id, created_at=base.created_at, ask=analysis.ask, system=analysis.system
-        )
+
+    def memo_stats(self) -> core.MemoStats:
+        """What the core remembers of texts and how often that helped, in this process."""
+        return self._analyzer.memo_stats()
 
 
-def _scored(base: Decision, analysis: core.Analysis, scored: Classification, choice: Choice) -> Decision:
-    return msgspec.structs.replace(
-        base,
+class _Request(NamedTuple):
+    """What every decision says of its request; `began` is the time of its arrival, in ns."""
+
+    began: int
+    call_type: str
+    model: str
+    stream: bool
+    caller: Caller
+
+
+# A decision is built once, with all it has: replacing fields of a record copies it.
+def _unscored(request: _Request, route: Route, reason: Reason, model: str, tier: str | None) -> Decision:
+    return Decision(
+        decision_id=new_id(),
+        created_at=now(),
+        call_type=request.call_type,
+        method=route.method,
+        reason=reason,
+        original_model=request.model,
+        resolved_model=model,
+        tier=tier,
+        bias=route.bias,
+        stream=request.stream,
+        caller=request.caller,
+        decision_us=(time.perf_counter_ns() - request.began) / 1000,
+    )
+
+
+def _scored(
+    request: _Request,
+    route: Route,
+    analysis: core.Analysis,
+    encoding: str,
+    scored: Classification,
+    choice: Choice,
+) -> Decision:
+    return Decision(
+        decision_id=new_id(),
+        created_at=now(),
+        call_type=request.call_type,
+        method=route.method,
+        # A pattern or an unknown name says more about why this request was routed than the rule that picked the model,
+        # unless that rule overruled the score.
+        reason=_reason(route.reason, choice.reason),
+        original_model=request.model,
         resolved_model=choice.model,
         tier=choice.tier,
         complexity_score=choice.score,
-        confidence=choice.confidence,
-        # A pattern or an unknown name says more about why this request was routed than the rule that picked the model,
-        # unless that rule overruled the score.
-        reason=_reason(base.reason, choice.reason),
         strategy=scored.strategy,
+        confidence=choice.confidence,
         raw_score=scored.raw_score,
+        bias=route.bias,
         contributions=scored.contributions,
         needs=analysis.needs,
         features=analysis.features,
@@ -143,7 +176,11 @@ def _scored(base: Decision, analysis: core.Analysis, scored: Classification, cho
         context_tokens=analysis.context_tokens,
         tool_tokens=analysis.tool_tokens,
         tokens_exact=analysis.tokens_exact,
+        token_encoding=encoding,
         max_output_tokens=analysis.max_output_tokens,
+        stream=request.stream,
+        caller=request.caller,
+        decision_us=(time.perf_counter_ns() - request.began) / 1000,
     )
 
 

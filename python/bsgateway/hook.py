@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -31,9 +32,10 @@ STAMP = "routing_decision"
 """Key of the decision in LiteLLM's own metadata, where other callbacks and its spend logs look for it."""
 KEPT = "bsgateway_decision"
 """The same under a key of ours: LiteLLM's router clears `routing_decision` at every attempt it makes."""
+MODEL_HEADER = "x-bsgateway-model"
 HEADERS = {
     "x-bsgateway-decision-id": "decision_id",
-    "x-bsgateway-model": "resolved_model",
+    MODEL_HEADER: "resolved_model",
     "x-bsgateway-tier": "tier",
     "x-bsgateway-score": "complexity_score",
     "x-bsgateway-strategy": "strategy",
@@ -43,6 +45,7 @@ HEADERS = {
 """Response header -> field of the stamp. A header whose field is empty is not sent; the model is the one that really
 served, which a fallback of LiteLLM may have changed."""
 
+_FIELDS = tuple((name, field) for name, field in HEADERS.items() if name != MODEL_HEADER)
 MAX_HEADER = 512
 """Characters of a header's value."""
 
@@ -55,10 +58,11 @@ class RoutingDecision(dict[str, Any]):
     """The stamp in LiteLLM's metadata. A class of its own, so that a `routing_decision` which a client put into its
     metadata can never be taken for ours: JSON makes plain dicts.
 
-    `call_id` is the request's, `group` the model group of LiteLLM's latest attempt. Google's format needs them: LiteLLM
-    answers it by a call of its own inside, which has another id and knows of no group.
+    `id` is the decision's. `call_id` is the request's, `group` the model group of LiteLLM's latest attempt. Google's
+    format needs them: LiteLLM answers it by a call of its own inside, which has another id and knows of no group.
     """
 
+    id: UUID
     call_id: str | None = None
     group: str | None = None
 
@@ -75,7 +79,16 @@ class GatewayCallback(CustomLogger):
             before_drain=host.flush_log,
         )
         self.errors = 0
-        core.count_tokens("")  # loads the tokenizer's tables now, not at the first request
+        core.warm(gateway.config.routing.analysis.encoding)  # now, not at the first request
+
+    async def stop(self) -> None:
+        """Write what is left of the log. Awaited once, when the proxy shuts down."""
+        await self.lifecycle.stop()
+        memo = self.gateway.memo_stats()
+        log.info(
+            "memo: %d texts were known, %d were new, %d made room for others; %d bytes of %d in use",
+            memo.hits, memo.misses, memo.evictions, memo.bytes, memo.capacity_bytes,
+        )  # fmt: skip
 
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
@@ -99,7 +112,7 @@ class GatewayCallback(CustomLogger):
         decision, texts = self.gateway.route(data, call_type, _caller(key, data, metadata), host.knows)
         data["model"] = decision.resolved_model
         routing = metadata[STAMP] = metadata[KEPT] = RoutingDecision(stamp(decision))
-        routing.call_id = decision.caller.call_id
+        routing.id, routing.call_id = decision.decision_id, decision.caller.call_id
         self.lifecycle.record(decision)
         if texts is not None:
             self.lifecycle.record(texts)
@@ -129,8 +142,9 @@ class GatewayCallback(CustomLogger):
             if routing is None:
                 return None
             group = _served_group(data, response) or routing.group
-            served = {**routing, "resolved_model": group or routing["resolved_model"]}
-            return {name: _header(served[field]) for name, field in HEADERS.items() if served[field] is not None}
+            headers = {name: _header(value) for name, field in _FIELDS if (value := routing[field]) is not None}
+            headers[MODEL_HEADER] = _header(group or routing["resolved_model"])
+            return headers
         except Exception as error:
             self._failed("headers", error)
             return None
@@ -159,8 +173,7 @@ class GatewayCallback(CustomLogger):
         try:
             routing = _stamp_of(request_data)
             if routing is not None:
-                decision_id = UUID(routing["decision_id"])
-                self.lifecycle.record(outcome.from_refusal(decision_id, routing.call_id, original_exception))
+                self.lifecycle.record(outcome.from_refusal(routing.id, routing.call_id, original_exception))
         except Exception as error:
             self._failed("failure", error)
 
@@ -170,9 +183,7 @@ class GatewayCallback(CustomLogger):
             routing = _stamp_of(params) or _stamp_of(kwargs)
             if routing is not None:
                 self.lifecycle.ensure_running()
-                ended = outcome.from_call(UUID(routing["decision_id"]), routing.call_id, kwargs, start, end, status)
-                if ended.served_group is None:
-                    ended = msgspec.structs.replace(ended, served_group=routing.group)
+                ended = outcome.from_call(routing.id, routing.call_id, kwargs, start, end, status, routing.group)
                 self.lifecycle.record(self._priced(ended, cached=kwargs.get("cache_hit") is True))
         except Exception as error:
             self._failed("outcome", error)
@@ -243,8 +254,18 @@ def _served_group(data: dict[str, Any], response: Any) -> str | None:
 
 
 def _header(value: Any) -> str:
-    """A header value. A client chooses the model name it asks for, so anything but plain printable ASCII is escaped."""
-    escaped = quote(str(value)[:MAX_HEADER], safe=" !#$&'()*+,/:;<=>?@[]^_`{|}~.-", errors="replace")
+    """A header value: `value` as it stands, or escaped if it is not plain."""
+    if type(value) is not str:
+        return str(value)
+    return value if _PLAIN(value) else _escaped(value)
+
+
+_PLAIN = re.compile(rf"[A-Za-z0-9._/:-]{{1,{MAX_HEADER}}}").fullmatch
+
+
+def _escaped(value: str) -> str:
+    """A client chooses the model name it asks for, so anything but plain printable ASCII is escaped."""
+    escaped = quote(value[:MAX_HEADER], safe=" !#$&'()*+,/:;<=>?@[]^_`{|}~.-", errors="replace")
     return escaped[:MAX_HEADER].strip(" ")  # a space at an end makes a header that some servers refuse to send
 
 
@@ -253,7 +274,7 @@ def __getattr__(name: str) -> Any:
     if name != "handler":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     callback = globals()["handler"] = GatewayCallback(load(host.config_path()))
-    host.at_shutdown(callback.lifecycle.stop)
+    host.at_shutdown(callback.stop)
     with contextlib.suppress(RuntimeError):  # no event loop yet: the first request starts it
         callback.lifecycle.ensure_running()
     return callback

@@ -16,9 +16,16 @@ MAX_TEXT = 256
 
 
 def from_call(
-    decision_id: UUID, call_id: str | None, kwargs: Mapping[str, Any], start: Any, end: Any, status: str
+    decision_id: UUID,
+    call_id: str | None,
+    kwargs: Mapping[str, Any],
+    start: Any,
+    end: Any,
+    status: str,
+    group: str | None = None,
 ) -> Outcome:
-    """The outcome of one attempt: `kwargs`, `start` and `end` as LiteLLM hands them to a logging callback."""
+    """The outcome of one attempt: `kwargs`, `start` and `end` as LiteLLM hands them to a logging callback. `group` is
+    the model group where LiteLLM does not say it."""
     payload = mapping(kwargs.get("standard_logging_object"))
     metadata = mapping(mapping(kwargs.get("litellm_params")).get("metadata"))
     error = mapping(payload.get("error_information"))
@@ -28,7 +35,7 @@ def from_call(
         status=status,
         call_id=call_id,
         # Google's format leaves it out of the payload.
-        served_group=text(payload.get("model_group")) or text(metadata.get("model_group")),
+        served_group=text(payload.get("model_group")) or text(metadata.get("model_group")) or group,
         served_model=text(payload.get("model")),
         provider=text(payload.get("custom_llm_provider")),
         latency_ms=_milliseconds(start, end),

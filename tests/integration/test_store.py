@@ -25,7 +25,7 @@ from bsgateway.store import Counts, Store, TierSavings, describe
 from builders import id_at, make_decision, make_failure, make_outcome, make_texts
 
 TABLES = ("routing_logs", "routing_texts", "routing_outcomes", "routing_feedback")
-NAMES = ["routing_tables", "partitions", "training_view"]
+NAMES = ["routing_tables", "partitions", "training_view", "token_encoding"]
 
 
 @pytest.fixture
@@ -111,9 +111,9 @@ async def test_an_altered_migration_is_refused(store: Store, sql: asyncpg.Connec
 
 
 async def test_a_newer_database_is_refused(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
-    await sql.execute("INSERT INTO bsgateway_migrations VALUES (4, 'later', 'x')")
+    await sql.execute("INSERT INTO bsgateway_migrations VALUES (5, 'later', 'x')")
     for call in (store.pending, store.migrate):
-        with pytest.raises(StoreError, match="has migration 0004_later, and this version of bsgateway ends at 0003"):
+        with pytest.raises(StoreError, match="has migration 0005_later, and this version of bsgateway ends at 0004"):
             await call()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -11,9 +10,9 @@ from hypothesis import strategies as st
 
 from bsgateway import _core, reference
 
+from .analyses import WEIGHTS, arguments, as_dict
 from .strategies import bodies, examples, junk, texts
 
-WEIGHTS = dict(zip(reference.SIGNALS, (0.35, 0.05, 0.25, 0.1, 0.15, 0.1), strict=True))
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
     "estimates only": {"exact_token_bytes": 0, "capture_chars": 0},
@@ -27,32 +26,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "simple_keywords": [],
     },
 }
-
-
-def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "weights": WEIGHTS,
-        "token_thresholds": [50, 200, 800, 3000, 10000],
-        "complex_keywords": reference.default_complex_keywords(),
-        "simple_keywords": reference.default_simple_keywords(),
-        "exact_token_bytes": 65536,
-        "capture_chars": 1000,
-        **settings,
-    }
-
-
 PAIRS = {
-    name: (_core.Analyzer(**_arguments(settings)), reference.Analyzer(**_arguments(settings)))
+    name: (_core.Analyzer(**arguments(**settings)), reference.Analyzer(**arguments(**settings)))
     for name, settings in SETTINGS.items()
 }
-
-
-def as_dict(analysis: Any) -> dict[str, Any]:
-    """All fields, with the types of the values that hold others."""
-    found = {field.name: getattr(analysis, field.name) for field in fields(reference.Analysis)}
-    assert type(found["contributions"]) is type(found["features"]) is type(found["needs"]) is tuple
-    found["contributions"] = [(c.signal, c.value, c.weight, c.points) for c in analysis.contributions]
-    return found | {f"{name}: type": type(value) for name, value in found.items()}
 
 
 def assert_same(body: Any, format: str, settings: str = "default") -> dict[str, Any]:
@@ -169,6 +146,7 @@ def test_many_messages_and_parts() -> None:
         {"token_thresholds": [5, 4, 3, 2, 1]},
         {"exact_token_bytes": -1},
         {"capture_chars": -1},
+        {"memo_bytes": -1},
         {"complex_keywords": [""]},
         {"complex_keywords": ["ok", " bad"]},
         {"simple_keywords": ["*"]},
@@ -181,6 +159,6 @@ def test_wrong_settings_are_refused_in_the_same_words(wrong: dict[str, Any]) -> 
     said = []
     for analyzer in (_core.Analyzer, reference.Analyzer):
         with pytest.raises(ValueError, match=r"\w") as error:
-            analyzer(**_arguments(wrong))
+            analyzer(**arguments(**wrong))
         said.append(str(error.value))
     assert said[0] == said[1]

@@ -18,7 +18,9 @@ SIMPLE = reference.FEATURE_NAMES.index("simple_keywords")
 
 
 def counts(core: Any, complex: list[str], simple: list[str], text: str) -> tuple[float, float]:
-    analyzer = core.Analyzer(dict.fromkeys(reference.SIGNALS, 1.0), (1, 2, 3, 4, 5), complex, simple, 0, 0)
+    analyzer = core.Analyzer(
+        dict.fromkeys(reference.SIGNALS, 1.0), (1, 2, 3, 4, 5), complex, simple, 0, 0, 0, "o200k_base"
+    )
     features = analyzer.analyze({"messages": [{"role": "user", "content": text}]}, "chat").features
     return features[COMPLEX], features[SIMPLE]
 

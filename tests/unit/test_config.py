@@ -111,7 +111,15 @@ def test_defaults_of_the_static_score() -> None:
     }
     assert tuple(static.weights.__struct_fields__) == core.SIGNALS
     assert static.token_thresholds == (20, 100, 400, 1500, 6000)
-    assert (static.complex_keywords, static.simple_keywords, static.exact_token_bytes) == (None, None, 16_384)
+    assert (static.complex_keywords, static.simple_keywords) == (None, None)
+
+
+def test_defaults_of_the_analysis() -> None:
+    assert msgspec.structs.asdict(routing().analysis) == {
+        "encoding": "o200k_base",
+        "exact_token_bytes": 32_768,
+        "memo_bytes": 16_777_216,
+    }
 
 
 @pytest.mark.parametrize(
@@ -210,5 +218,14 @@ def test_words_are_kept_only_when_asked_for(collector: dict[str, Any], kept: str
 
 def test_text_over_the_exact_budget_is_estimated() -> None:
     body = {"messages": [{"content": "twelve bytes"}]}
-    assert make_analyzer(static(exact_token_bytes=12)).analyze(body, "chat").tokens_exact is True
-    assert make_analyzer(static(exact_token_bytes=11)).analyze(body, "chat").tokens_exact is False
+    for budget, exact in [(12, True), (11, False)]:
+        analyzer = make_analyzer(routing(analysis={"exact_token_bytes": budget}))
+        assert analyzer.analyze(body, "chat").tokens_exact is exact
+
+
+@pytest.mark.parametrize(("memo_bytes", "hits"), [(0, 0), (1_000_000, 1)])
+def test_texts_are_remembered_in_so_many_bytes(memo_bytes: int, hits: int) -> None:
+    analyzer = make_analyzer(routing(analysis={"memo_bytes": memo_bytes}))
+    for _ in range(2):
+        analyzer.analyze({"messages": [{"content": "long enough to be looked up"}]}, "chat")
+    assert (analyzer.memo_stats().hits, analyzer.memo_stats().capacity_bytes) == (hits, memo_bytes)

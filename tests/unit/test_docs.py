@@ -19,14 +19,28 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs" / "make_reference.py")
+def script(path: Path) -> ModuleType:
+    """A script of the repository as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    return script(ROOT / "docs" / "make_reference.py")
+
+
+def test_the_performance_section_is_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benches")  # for what the script imports from beside it
+    pages = script(ROOT / "benches" / "pages.py")
+    results = pages.load()
+    assert pages.with_section(README, pages.performance(results)) == README, "run `make performance`"
+    for name, page in (("analyze.md", pages.analyze_page), ("budgets.md", pages.budgets_page)):
+        assert (pages.RESULTS / name).read_text(encoding="utf-8") == page(results), "run `make performance`"
 
 
 def test_the_reference_page_is_what_the_code_says(generator: ModuleType) -> None:

@@ -623,7 +623,7 @@ async def test_a_report_that_cannot_be_read_is_counted(
     kwargs = {"litellm_params": {"metadata": {KEPT: RoutingDecision(decision_id=SECRET)}}}
     await callback.async_log_success_event(kwargs, None, START, END)
     assert (rows(callback), callback.errors) == ([], 1)
-    assert caplog.messages == ["outcome hook failed, the request goes on: ValueError"]
+    assert caplog.messages == ["outcome hook failed, the request goes on: AttributeError"]
 
 
 # The handler

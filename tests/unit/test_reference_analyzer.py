@@ -26,6 +26,8 @@ SETTINGS: dict[str, Any] = {
     "simple_keywords": ("hello", "what is"),
     "exact_token_bytes": 16_384,
     "capture_chars": 0,
+    "memo_bytes": 1_000_000,
+    "encoding": "o200k_base",
 }
 
 
@@ -41,7 +43,7 @@ def chat(*messages: Any, **more: Any) -> dict[str, Any]:
 
 
 def shares(analysis: Any) -> dict[str, tuple[float, float, float]]:
-    return {share.signal: (share.value, share.weight, share.points) for share in analysis.contributions}
+    return {signal: (value, weight, points) for signal, value, weight, points in analysis.contributions}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,7 @@ def shares(analysis: Any) -> dict[str, tuple[float, float, float]]:
         ({"simple_keywords": ("",)}, 'keyword "": empty keyword'),
         ({"exact_token_bytes": -1}, "must not be negative"),
         ({"capture_chars": -1}, "must not be negative"),
+        ({"memo_bytes": -1}, "must not be negative"),
     ],
 )
 def test_settings_that_are_refused(make: Any, changes: dict[str, Any], message: str) -> None:
@@ -110,7 +113,7 @@ def test_a_hard_ask_is_lifted_to_its_floor(make: Any) -> None:
     assert analysis.raw_score == 50.0
     assert shares(analysis)["keyword_patterns"] == pytest.approx((75.0, 0.4, 30.0))
     assert shares(analysis)["floor:keywords"] == pytest.approx((50.0, 0.0, 50.0 - weighted))
-    assert analysis.contributions[-1].signal == "floor:keywords"
+    assert analysis.contributions[-1][0] == "floor:keywords"
     assert analysis.score == 50
 
 
@@ -146,7 +149,7 @@ def test_only_the_proportions_of_weights_matter(make: Any) -> None:
     for body in (chat("hello there"), chat("prove it", tools=[{}])):
         ours, theirs = make().analyze(body, "chat"), make(weights=tens).analyze(body, "chat")
         assert theirs.raw_score == pytest.approx(ours.raw_score)
-        assert sum(share.weight for share in theirs.contributions) == pytest.approx(1.0)
+        assert sum(weight for _, _, weight, _ in theirs.contributions) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("raw", "score"), [(1, 10), (2, 20), (3, 40)])

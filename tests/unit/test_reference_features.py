@@ -16,17 +16,18 @@ from bsgateway.reference.features import (
     vector,
 )
 from bsgateway.reference.lexicon import Lexicon
+from bsgateway.reference.memo import Memo
 from bsgateway.reference.structure import measure
 from bsgateway.reference.tokens import count_tokens, estimate_tokens
 
 
 def tokens(body: dict[str, Any], budget: int = 10**6, format: str = "chat") -> TokenCounts:
     found = extract(body, format)
-    return count_all(found, newest_ask(found.parts), budget)
+    return count_all(found, newest_ask(found.parts), "o200k_base", budget, Memo(0))
 
 
-# Texts whose exact count and estimate differ, so that a test sees which one was used.
-ASK, SYSTEM, OLD = "unbelievably antidisestablishmentarian", "internationalization localisation", "supercalifragilistic"
+# Texts whose exact count and estimate differ by far, so that a test sees which one was used.
+ASK, SYSTEM, OLD = "a" * 38, "e" * 33, "a" * 20
 BODY = {
     "messages": [
         {"role": "system", "content": SYSTEM},

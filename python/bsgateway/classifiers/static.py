@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import starmap
+
 from ..core import core
 from ..decision import Contribution, Strategy
 from . import Classification
@@ -12,5 +14,4 @@ class StaticClassifier:
 
     def classify(self, analysis: core.Analysis) -> Classification:
         """The analysis' own score and contributions."""
-        shares = tuple(Contribution(c.signal, c.value, c.weight, c.points) for c in analysis.contributions)
-        return Classification(Strategy.STATIC, analysis.raw_score, shares)
+        return Classification(Strategy.STATIC, analysis.raw_score, tuple(starmap(Contribution, analysis.contributions)))

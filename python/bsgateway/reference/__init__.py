@@ -8,11 +8,12 @@ Arithmetic that must agree to the last bit uses IEEE doubles and the order writt
 explicit ranges of `chars.py`, never by the Unicode tables of an interpreter or compiler, which differ by version.
 """
 
-from .analyzer import Analysis, Analyzer, Contribution
+from .analyzer import Analysis, Analyzer
 from .features import FEATURE_NAMES, FEATURE_VERSION
 from .glob import GlobSet
+from .memo import MemoStats
 from .score import SIGNALS, default_complex_keywords, default_simple_keywords, score_table
-from .tokens import count_tokens, estimate_tokens
+from .tokens import count_tokens, estimate_tokens, sample_tokens, warm
 
 __all__ = [
     "FEATURE_NAMES",
@@ -20,11 +21,13 @@ __all__ = [
     "SIGNALS",
     "Analysis",
     "Analyzer",
-    "Contribution",
     "GlobSet",
+    "MemoStats",
     "count_tokens",
     "default_complex_keywords",
     "default_simple_keywords",
     "estimate_tokens",
+    "sample_tokens",
     "score_table",
+    "warm",
 ]

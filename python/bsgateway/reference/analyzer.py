@@ -10,27 +10,22 @@ from typing import Any
 from . import extract as _extract
 from .features import count_all, keyword_counts, vector
 from .lexicon import Lexicon
+from .memo import Memo, MemoStats
 from .score import SIGNALS, highest_floor, signal_values
 from .structure import measure
+from .tokens import checked
 
+Contribution = tuple[str, float, float, float]
+"""A signal's share of the score: signal, value, weight, points. The points of all add up to the raw score.
 
-@dataclass(frozen=True)
-class Contribution:
-    """A signal's share of the score. `points` of all contributions add up to the raw score.
-
-    `value` is the signal itself (0-100), `weight` its share of all weights (0-1). A floor that lifted the score stands
-    last as signal `floor:<name>`, value the floor, weight 0.
-    """
-
-    signal: str
-    value: float
-    weight: float
-    points: float
+The value is the signal itself (0-100), the weight its share of all weights (0-1). A floor that lifted the score stands
+last as signal `floor:<name>`, value the floor, weight 0.
+"""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What one request is. `score` is `raw_score` rounded half up; tokens are o200k_base.
+    """What one request is. `score` is `raw_score` rounded half up; tokens are of the analyzer's encoding.
 
     `ask` and `system` are the first `capture_chars` characters of those texts, or empty when capture is off.
     """
@@ -55,9 +50,10 @@ class Analyzer:
     """Prepared from the config once, then safe to share by all threads.
 
     `weights`: one finite number >= 0 per name in `SIGNALS`, not all 0. `token_thresholds`: five ascending positive
-    token counts where `token_count` reaches 20 to 100. `exact_token_bytes`: bytes of text per request that are counted
-    exactly. `capture_chars`: how much of ask and system prompt to hand back, 0 for none. Raises ValueError naming what
-    is wrong.
+    token counts where `token_count` reaches 20 to 100. `exact_token_bytes`: bytes of new text per request that are
+    counted exactly. `capture_chars`: how much of ask and system prompt to hand back, 0 for none. `memo_bytes`: memory
+    for what is remembered of texts from one request to the next, 0 for none. `encoding`: whose tokens are counted.
+    Raises ValueError naming what is wrong.
     """
 
     def __init__(
@@ -68,6 +64,8 @@ class Analyzer:
         simple_keywords: Sequence[str],
         exact_token_bytes: int,
         capture_chars: int,
+        memo_bytes: int,
+        encoding: str,
     ) -> None:
         if set(weights) != set(SIGNALS):
             raise ValueError(f"weights must name exactly: {', '.join(SIGNALS)}")
@@ -80,14 +78,16 @@ class Analyzer:
         marks = tuple(token_thresholds)
         if len(marks) != 5 or not 0 < marks[0] < marks[1] < marks[2] < marks[3] < marks[4]:
             raise ValueError("token_thresholds must be five ascending positive token counts")
-        if exact_token_bytes < 0 or capture_chars < 0:
-            raise ValueError("exact_token_bytes and capture_chars must not be negative")
+        if min(exact_token_bytes, capture_chars, memo_bytes) < 0:
+            raise ValueError("exact_token_bytes, capture_chars and memo_bytes must not be negative")
         self._weights = tuple(weight / total for weight in values)
         self._marks = marks
         self._complex = Lexicon(complex_keywords)
         self._simple = Lexicon(simple_keywords)
+        self._encoding = checked(encoding)
         self._budget = exact_token_bytes
         self._capture = capture_chars
+        self._memo = Memo(memo_bytes)
 
     def analyze(self, body: Any, format: str) -> Analysis:
         """Analyse `body`, the JSON object of a request in one of `extract.FORMATS`. Wrong types inside it are ignored.
@@ -97,7 +97,7 @@ class Analyzer:
         found = _extract.extract(body, format)
         ask = _extract.newest_ask(found.parts)
         shape = measure(ask.text)
-        tokens = count_all(found, ask, self._budget)
+        tokens = count_all(found, ask, self._encoding, self._budget, self._memo)
         features = vector(found, ask, shape, tokens, keyword_counts(shape.prose, self._complex, self._simple))
         raw, contributions = self._score(features)
         system = "\n".join(part.text for part in found.parts if part.role == "system") if self._capture else ""
@@ -118,16 +118,20 @@ class Analyzer:
             system=system[: self._capture],
         )
 
+    def memo_stats(self) -> MemoStats:
+        """What the memo holds and what came of asking it so far; all 0 when `memo_bytes` is 0."""
+        return self._memo.stats()
+
     def _score(self, features: Mapping[str, float]) -> tuple[float, tuple[Contribution, ...]]:
         """Weighted sum of the signals, lifted to the highest floor; at most 100."""
         score = 0.0
-        shares = []
+        shares: list[Contribution] = []
         for name, value, weight in zip(SIGNALS, signal_values(features, self._marks), self._weights, strict=True):
-            shares.append(Contribution(name, value, weight, weight * value))
+            shares.append((name, value, weight, weight * value))
             score += weight * value
         score = min(score, 100.0)  # rounding of the shares may overshoot by the last bit
         floor, height = highest_floor(features)
         if height > score:
-            shares.append(Contribution(f"floor:{floor}", height, 0.0, height - score))
+            shares.append((f"floor:{floor}", height, 0.0, height - score))
             score = height
         return score, tuple(shares)

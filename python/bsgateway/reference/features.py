@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .chars import byte_length, fold
+from .chars import clean, fold
 from .extract import Ask, Extract, Part
 from .lexicon import Lexicon
+from .memo import Memo
 from .structure import Structure
-from .tokens import count_tokens, estimate_tokens
+from .tokens import SAMPLED_BYTES, count_tokens, estimate_tokens, sample_tokens
 
 FEATURE_VERSION = 1
 FEATURE_NAMES = (
@@ -25,8 +26,9 @@ them is material, not the ask."""
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """o200k_base tokens: of the ask, of all system texts, and of the whole request (texts, tools and calls, without
-    images). `exact` says that no text had to be estimated; tools and calls are always 1 token per started 4 bytes."""
+    """Tokens of one encoding: of the ask, of all system texts, and of the whole request (texts, tools and calls,
+    without images). `exact` says that no text had to be estimated; tools and calls are always 1 token per started 4
+    bytes."""
 
     ask: int
     system: int
@@ -35,10 +37,12 @@ class TokenCounts:
     exact: bool
 
 
-def count_all(found: Extract, ask: Ask, budget: int) -> TokenCounts:
+def count_all(found: Extract, ask: Ask, encoding: str, budget: int, memo: Memo) -> TokenCounts:
     """Count exactly while `budget` bytes last: the ask, then system texts, then the rest from newest to oldest. A text
-    that does not fit whole is estimated, and the smaller ones after it still get their exact count."""
-    counter = _Counter(budget)
+    that does not fit whole is estimated, with samples of it counted while there is room for them, and the smaller ones
+    after it still get their exact count. A text that is remembered has the count it got then, and takes nothing from
+    the budget."""
+    counter = _Counter(encoding, budget, memo, len(found.parts))
     ask_tokens = counter.count(ask.text)
     system = sum(counter.count(part.text) for part in found.parts if part.role == "system")
     others = 0
@@ -56,17 +60,32 @@ def _is_ask(part: Part, ask: Ask) -> bool:
 
 
 class _Counter:
-    def __init__(self, budget: int) -> None:
+    def __init__(self, encoding: str, budget: int, memo: Memo, parts: int) -> None:
+        self._encoding = encoding
         self._left = budget
+        self._memo = memo
+        self._parts = parts
         self.exact = True
 
     def count(self, text: str) -> int:
-        size = byte_length(text)
-        if size > self._left:
-            self.exact = False
-            return estimate_tokens(text)
-        self._left -= size
-        return count_tokens(text)
+        utf8 = clean(text).encode()
+        key = self._memo.key(utf8, self._parts)
+        found = self._memo.recall(key)
+        if found is None:
+            found = self._measure(text, len(utf8))
+            self._memo.keep(key, *found)
+        tokens, exact = found
+        self.exact = self.exact and exact
+        return tokens
+
+    def _measure(self, text: str, size: int) -> tuple[int, bool]:
+        if size <= self._left:
+            self._left -= size
+            return count_tokens(text, self._encoding), True
+        if self._left >= SAMPLED_BYTES:
+            self._left -= SAMPLED_BYTES
+            return sample_tokens(text, self._encoding), False
+        return estimate_tokens(text, self._encoding), False
 
 
 def keyword_counts(prose: str, complex: Lexicon, simple: Lexicon) -> tuple[int, int]:

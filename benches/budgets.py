@@ -1,0 +1,109 @@
+"""The budgets, and what the results say of each.
+
+They are medians of one core in one process, except those of the proxy. A gate that fails on deterministic counts is
+another thing: `make gate`. These are times, and tell what a user gets on a machine like the one that measured them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+LINEAR = 2
+"""Cost of a byte of a hostile body over that of a byte of its quarter that still counts as linear: a megabyte falls out
+of the caches, and what is quadratic has 4."""
+
+
+class Budget(NamedTuple):
+    """A limit in `unit`, and where the results have the value: a number, and what to add about it; None if nowhere."""
+
+    name: str
+    limit: float
+    unit: str
+    find: Callable[[Any], tuple[float, str] | None]
+    at_least: bool = False
+
+
+class Verdict(NamedTuple):
+    """A row of the table; `met` is yes, no or not measured."""
+
+    name: str
+    limit: str
+    measured: str
+    met: str
+
+
+def _decision(subject: str, sight: str, scale: float = 1.0) -> Callable[[Any], tuple[float, str] | None]:
+    def find(results: Any) -> tuple[float, str] | None:
+        us = results.median("decision", f"{subject}, {sight}", "analyze + policy")
+        return None if us is None else (us / scale, "")
+
+    return find
+
+
+def _hostile(results: Any) -> tuple[float, str] | None:
+    """The most milliseconds per megabyte of all hostile bodies."""
+    found = [(row["median_us"] / row["bytes"] * 1e3, row["subject"]) for row in _rows(results, "native")]
+    return max(found, default=None)
+
+
+def _growth(results: Any) -> tuple[float, str] | None:
+    """The most that a byte of a whole hostile body costs, over a byte of its quarter."""
+    quarters = {row["subject"]: row["min_us"] / row["bytes"] for row in _rows(results, "native, a quarter of it")}
+    found = [(row["min_us"] / row["bytes"], row["subject"]) for row in _rows(results, "native")]
+    return max(((cost / quarters[name], name) for cost, name in found if name in quarters), default=None)
+
+
+def _rows(results: Any, contender: str) -> list[Any]:
+    return [row for row in results.rows if (row["suite"], row["contender"]) == ("hostile", contender)]
+
+
+def _noted(subject: str, name: str) -> Callable[[Any], tuple[float, str] | None]:
+    """A number that a bench noted beside its times."""
+
+    def find(results: Any) -> tuple[float, str] | None:
+        found = [row["more"][name] for row in results.rows if row["subject"] == subject and name in row["more"]]
+        return (found[0], "") if found else None
+
+    return find
+
+
+def _in_proxy(results: Any) -> tuple[float, str] | None:
+    """The highest ratio of CPU to the no-op hook among the bodies, with logging on."""
+    rows = results.proxy["rows"] if results.proxy else []
+    found = [(row["ratio_cpu"], f"{row['variant']}, {row['body']}") for row in rows if row["variant"] == "BSGateway"]
+    return max(found, default=None)
+
+
+BUDGETS = (
+    Budget("0.5 KB chat at first sight, exact tokens", 40, "µs", _decision("chat_500b", "first sight")),
+    Budget("0.5 KB chat in the memo", 8, "µs", _decision("chat_500b", "seen")),
+    Budget("200 KB history, newest message new", 60, "µs", _decision("history_200k", "next turn")),
+    Budget("200 KB never seen", 1, "ms", _decision("history_200k", "first sight", 1e3)),
+    Budget("hostile bodies, per MB, the worst", 10, "ms", _hostile),
+    Budget("hostile bodies, a byte of 1 MB over a byte of its quarter, the worst", LINEAR, "×", _growth),
+    Budget("record() of the log", 3, "µs", _noted("test_record[taken]", "us_per_call")),
+    Budget("rows of the log by COPY", 25_000, "rows/s", _noted("test_write[copy]", "rows_per_second"), at_least=True),
+    Budget("import of the hook beyond LiteLLM", 150, "ms", _noted("test_import", "import_ms")),
+    Budget("memory of that import", 40, "MB", _noted("test_import", "import_mb")),
+    Budget("CPU per request in the proxy, of a no-op hook's, the worst body", 1.02, "×", _in_proxy),
+)
+
+
+def verdicts(results: Any, budgets: Sequence[Budget]) -> list[Verdict]:
+    """What the results say of the budgets, in their order."""
+    return [_verdict(budget, budget.find(results)) for budget in budgets]
+
+
+def _verdict(budget: Budget, found: tuple[float, str] | None) -> Verdict:
+    limit = f"{'at least ' if budget.at_least else ''}{budget.limit:,g} {budget.unit}".replace(" ×", "×")
+    if found is None:
+        return Verdict(budget.name, limit, "–", "not measured")
+    value, about = found
+    shown = f"{value:,.{_places(value)}f} {budget.unit}".replace(" ×", "×") + (f", {about}" if about else "")
+    met = value >= budget.limit if budget.at_least else value <= budget.limit
+    return Verdict(budget.name, limit, shown, "yes" if met else "no")
+
+
+def _places(value: float) -> int:
+    return 0 if value >= 100 else 1 if value >= 10 else 3 if value < 2 else 2

@@ -1,0 +1,106 @@
+"""How everything here is measured, and what is written down about where."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bsgateway
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parent))  # for `import bodies`
+# Before anything imports LiteLLM, which otherwise waits for a download of its price map.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+SECONDS = float(os.environ.get("BSGATEWAY_BENCH_SECONDS", "0.4"))
+"""Time given to one measurement, preparation of its rounds included."""
+ROUND_SECONDS = 50e-6
+"""What a round lasts at least where calls can be repeated, so that the clock's own cost is no part of the result."""
+MAX_ROUNDS = 1_000
+
+
+class Measure:
+    """Measures one call within `SECONDS`, and says in the result what it is: suite, subject (a body or a size),
+    contender, and anything more."""
+
+    def __init__(self, benchmark: Any) -> None:
+        self._benchmark = benchmark
+
+    def named(self, suite: str, subject: str, contender: str, **more: Any) -> Measure:
+        """Set what the result is of; `bytes` is the size of the subject."""
+        self._benchmark.group = f"{suite}: {subject}"
+        self._benchmark.extra_info.update(suite=suite, subject=subject, contender=contender, **more)
+        return self
+
+    def same(self, call: Callable[..., Any], *args: Any) -> None:
+        """The same call again and again."""
+        call(*args)
+        once = _seconds(lambda: call(*args))
+        iterations = max(1, round(ROUND_SECONDS / once))
+        rounds = _rounds(once * iterations)
+        self._benchmark.pedantic(call, args, iterations=iterations, rounds=rounds, warmup_rounds=rounds // 10)
+
+    def fresh(self, call: Callable[..., Any], prepare: Callable[[], tuple[Any, ...]]) -> None:
+        """A call with arguments that are made anew each time, by `prepare`, which is not measured."""
+        call(*prepare())
+        rounds = _rounds(_seconds(lambda: call(*prepare())))
+        warm = rounds // 10
+        self._benchmark.pedantic(call, setup=lambda: (prepare(), {}), rounds=rounds, warmup_rounds=warm)
+
+    def once(self, call: Callable[..., Any], *args: Any) -> None:
+        """A call that takes seconds: one round."""
+        self._benchmark.pedantic(call, args, rounds=1)
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _rounds(seconds: float) -> int:
+    least = 3 if seconds < 1 else 1
+    return int(min(max(SECONDS / seconds, least), MAX_ROUNDS))
+
+
+@pytest.fixture
+def measure(benchmark: Any) -> Measure:
+    return Measure(benchmark)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Nothing is measured before it is known to be equal.
+    items.sort(key=lambda item: item.path.name != "bench_equal.py")
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    machine_info["bsgateway"] = {
+        "cpu": machine_info.get("cpu", {}).get("brand_raw") or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "bsgateway": bsgateway.__version__,
+        "rustc": _said("rustc", "--version").removeprefix("rustc ").split(" ")[0],
+        "commit": _said("git", "rev-parse", "--short=12", "HEAD"),
+        "dirty": bool(
+            _said("git", "status", "--porcelain", "--untracked-files=no", "--", ":!benches/results", ":!README.md")
+        ),
+        **{name: version(name) for name in ("litellm", "tiktoken", "pytest-benchmark")},
+    }
+
+
+def _said(*command: str) -> str:
+    """What a command printed; nothing where there is no such command or no repository."""
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,1 @@
+"""Fits and measures the token estimator: `python -m benches.estimator --help`."""
