@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -171,8 +171,8 @@ class Store:
             raise TypeError(f"not a record of the log: {', '.join(sorted(strange))}")
         async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
             try:
-                if not await _copy(connection, batch, staged=(Outcome,)):
-                    await _copy(connection, batch, staged=(Decision, Texts, Outcome))
+                if not await _copy(connection, batch, staged=False):
+                    await _copy(connection, batch, staged=True)
             except BaseException:
                 # No rollback: a server that does not answer would not answer to that either, and after a failover a
                 # new connection finds the server that can be written to.
@@ -262,21 +262,23 @@ async def init_connection(connection: asyncpg.Connection[asyncpg.Record]) -> Non
     )
 
 
-async def _copy(connection: Connection, batch: Sequence[Item], staged: tuple[type[Item], ...]) -> bool:
-    """Write a batch in one transaction, rows of the kinds `staged` by way of their staging tables.
+async def _copy(connection: Connection, batch: Sequence[Item], staged: bool) -> bool:
+    """Write a batch in one transaction, if `staged` by way of the staging tables.
 
-    False, and nothing written, when a row that was not staged is stored already. Staging takes a third more of the
-    server's time, and such rows come only after a fault; of outcomes it is usual that a second one follows.
+    False, and nothing written, when a row is stored already and the batch was not staged. Staging takes twice the round
+    trips, each of which costs the requests of this process time, and it is seldom needed: a row comes again after a
+    fault, and a second outcome mostly in the same batch as the first.
     """
     transaction = connection.transaction()
     await transaction.start()
-    await queries().create_staging(connection)
+    if staged:
+        await queries().create_staging(connection)
     for table in _TABLES:
         records = [item for item in batch if isinstance(item, table.record)]
         if not records:
             continue
-        rows = _paced(map(table.to_row, records))
-        if table.record in staged:
+        rows = _paced(map(table.to_row, _settled(records)))
+        if staged:
             await connection.copy_records_to_table(
                 table.staging, schema_name="pg_temp", columns=table.columns, records=rows
             )
@@ -289,6 +291,28 @@ async def _copy(connection: Connection, batch: Sequence[Item], staged: tuple[typ
                 return False
     await transaction.commit()
     return True
+
+
+def _settled(records: Sequence[Item]) -> Iterable[Item]:
+    """`records` of one kind, of the outcomes of one decision only the one that counts: the first success, or else the
+    newest failure. The same rule, for rows that are stored already, stands in `upsert_outcomes`."""
+    if not isinstance(records[0], Outcome):
+        return records
+    kept: dict[UUID, Outcome] = {}
+    for record in records:
+        if isinstance(record, Outcome):
+            other = kept.setdefault(record.decision_id, record)
+            if _counts_more(record, other):
+                kept[record.decision_id] = record
+    return kept.values()
+
+
+def _counts_more(outcome: Outcome, other: Outcome) -> bool:
+    if outcome.status != other.status:
+        return outcome.status == "success"
+    if outcome.status == "success":
+        return outcome.completed_at < other.completed_at
+    return outcome.completed_at > other.completed_at
 
 
 async def _paced(rows: Iterator[tuple[Any, ...]]) -> AsyncIterator[tuple[Any, ...]]:

@@ -99,7 +99,7 @@ def test_every_field_of_a_scored_decision(gateway: Gateway) -> None:
     assert decision.system_tokens == core.count_tokens("You help.")
     assert decision.tool_tokens is not None
     assert decision.context_tokens == decision.ask_tokens + decision.system_tokens + decision.tool_tokens
-    assert decision.tokens_exact is True
+    assert (decision.tokens_exact, decision.token_encoding) == (True, "o200k_base")
     assert decision.feature_version == core.FEATURE_VERSION
     assert decision.features is not None
     named = dict(zip(core.FEATURE_NAMES, decision.features, strict=True))
@@ -388,3 +388,21 @@ def test_every_request_has_a_score_and_the_tier_of_it(gateway: Gateway, texts: l
     assert decision.resolved_model == tier.model
     assert sum(share.points for share in decision.contributions) == pytest.approx(decision.raw_score)
     assert all(0 <= share.value <= 100 and 0 <= share.weight <= 1 for share in decision.contributions)
+
+
+def test_what_the_memo_does_can_be_seen(make_gateway: Any) -> None:
+    gateway = make_gateway()
+    first, again = (gateway.decide({"model": "auto", "messages": [{"role": "user", "content": HARD}]}) for _ in "12")
+    assert first.features == again.features
+    memo = gateway.memo_stats()
+    assert (memo.hits, memo.misses, memo.evictions) == (1, 1, 0)
+    assert 0 < memo.bytes <= memo.capacity_bytes <= gateway.config.routing.analysis.memo_bytes
+
+
+def test_tokens_of_another_encoding(make_gateway: Any) -> None:
+    decision = make_gateway(analysis={"encoding": "cl100k_base"}).decide(
+        {"model": "auto", "messages": [{"role": "user", "content": "请证明这个定理。"}]}
+    )
+    assert decision.token_encoding == "cl100k_base"
+    assert decision.ask_tokens == core.count_tokens("请证明这个定理。", "cl100k_base")
+    assert decision.ask_tokens != core.count_tokens("请证明这个定理。", "o200k_base")

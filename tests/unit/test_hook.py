@@ -650,3 +650,9 @@ def test_without_a_configuration_there_is_no_handler(monkeypatch: pytest.MonkeyP
 
 def test_ids_in_stamps_are_uuids() -> None:
     assert UUID(FORGED["decision_id"]).version == 7  # so that it is not for its shape that it is ignored
+
+
+async def test_the_end_says_what_the_memo_did(callback: GatewayCallback, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bsgateway.hook")
+    await callback.stop()
+    assert caplog.messages[-1].startswith("memo: 0 texts were known, 0 were new, 0 made room for others; ")
