@@ -41,7 +41,7 @@ impl Tokenizer {
 }
 
 /// The tokens of a rank list, in order of their ranks.
-fn unpack(packed: &[u8]) -> impl ExactSizeIterator<Item = &[u8]> {
+fn unpack(packed: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     let (count, rest) = packed.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
     let (lengths, mut bytes) = rest.split_at(u32::from_le_bytes(*count) as usize);
     lengths.iter().map(move |&length| {

@@ -83,7 +83,7 @@ impl Role {
 
     fn named<V: Json>(name: Option<&V>) -> Self {
         let Some(role) = name else { return Self::User };
-        match role.as_text().as_ref().map(AsRef::as_ref) {
+        match role.as_word().as_deref() {
             Some("system" | "developer") => Self::System,
             Some("user") => Self::User,
             Some("assistant" | "model") => Self::Assistant,
@@ -226,8 +226,9 @@ impl<T: AsRef<str>> Extract<T> {
         if depth > MAX_DEPTH {
             return;
         }
-        let name = block.text(Key::Type);
-        let name = name.as_ref().map_or("", AsRef::as_ref);
+        let named = block.get(Key::Type);
+        let name = named.as_ref().and_then(Json::as_word);
+        let name = name.as_deref().unwrap_or_default();
         if matches!(name, "text" | "input_text" | "output_text" | "summary_text") {
             return self.text_block(place, block, true);
         }

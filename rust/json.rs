@@ -2,6 +2,8 @@
 //!
 //! Every question is answered with "no" for a value of another type: a wrong type in a request is as good as absent.
 
+use std::borrow::Cow;
+
 macro_rules! keys {
     ($($name:ident = $text:literal,)*) => {
         /// A name that the extractor looks up. One enum, so that a binding can prepare its own form of each once.
@@ -97,6 +99,8 @@ pub trait Json: Clone {
     fn into_node(self) -> Node<Self::Object, Self::List>;
     /// The text, if this is a string.
     fn as_text(&self) -> Option<Self::Text>;
+    /// The same for a word that is only looked at.
+    fn as_word(&self) -> Option<Cow<'_, str>>;
     /// The object, if this is one.
     fn as_object(&self) -> Option<Self::Object>;
     /// The items, if this is a list.
@@ -227,6 +231,9 @@ impl<'a> Json for &'a serde_json::Value {
     }
     fn as_text(&self) -> Option<Self::Text> {
         self.as_str()
+    }
+    fn as_word(&self) -> Option<Cow<'_, str>> {
+        self.as_str().map(Cow::Borrowed)
     }
     fn as_object(&self) -> Option<Self::Object> {
         serde_json::Value::as_object(self)

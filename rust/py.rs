@@ -2,6 +2,7 @@
 //!
 //! The GIL is kept throughout: an analysis takes less time than taking the GIL back can, and reads Python objects.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -85,6 +86,12 @@ impl<'py> Json for Value<'py> {
     }
     fn as_text(&self) -> Option<Text> {
         self.0.cast::<PyString>().ok().map(Text::new)
+    }
+    fn as_word(&self) -> Option<Cow<'_, str>> {
+        let string = self.0.cast::<PyString>().ok()?;
+        Some(
+            string.to_str().map_or_else(|_| Cow::Owned(Text::new(string).as_ref().to_owned()), Cow::Borrowed),
+        )
     }
     fn as_object(&self) -> Option<Dict<'py>> {
         self.0.cast::<PyDict>().ok().cloned().map(Dict)

@@ -27,8 +27,8 @@ pub(crate) struct Ranks {
 
 impl Ranks {
     /// `tokens` in the order of their ranks.
-    pub(crate) fn new(tokens: impl ExactSizeIterator<Item = &'static [u8]>) -> Self {
-        let places = (2 * tokens.len()).next_power_of_two();
+    pub(crate) fn new(tokens: impl Iterator<Item = &'static [u8]> + Clone) -> Self {
+        let places = (2 * tokens.clone().filter_map(key).count()).next_power_of_two();
         let mut table =
             Self { keys: vec![FREE; places].into(), ranks: vec![0; places].into(), long: HashMap::default() };
         for (token, rank) in tokens.zip(0..) {

@@ -4,6 +4,7 @@
 
 #![no_main]
 
+use std::borrow::Cow;
 use std::slice;
 use std::sync::LazyLock;
 
@@ -172,6 +173,9 @@ impl<'a> Json for Backwards<'a> {
     }
     fn as_text(&self) -> Option<&'a str> {
         self.0.as_str()
+    }
+    fn as_word(&self) -> Option<Cow<'_, str>> {
+        self.0.as_str().map(Cow::Borrowed)
     }
     fn as_object(&self) -> Option<BackwardsObject<'a>> {
         self.0.as_object().map(BackwardsObject)
