@@ -75,6 +75,23 @@ def _in_proxy(results: Any) -> tuple[float, str] | None:
     return max(found, default=None)
 
 
+def _estimate(error: str) -> Callable[[Any], tuple[float, str] | None]:
+    """The worst error, in percent, of what the core makes of a text over the exact budget, among `KINDS`."""
+
+    def find(results: Any) -> tuple[float, str] | None:
+        rows = results.estimator["rows"] if results.estimator else []
+        found = [
+            (100 * row["sampled"][error], f"{row['kind']}, {row['encoding']}")
+            for row in rows
+            if row["kind"] in KINDS and row["sampled"]
+        ]
+        return max(found, default=None)
+
+    return find
+
+
+KINDS = ("code", "prose", "CJK", "JSON", "logs")
+
 BUDGETS = (
     Budget("0.5 KB chat at first sight, exact tokens", 40, "µs", _decision("chat_500b", "first sight")),
     Budget("0.5 KB chat in the memo", 8, "µs", _decision("chat_500b", "seen")),
@@ -82,6 +99,8 @@ BUDGETS = (
     Budget("200 KB never seen", 1, "ms", _decision("history_200k", "first sight", 1e3)),
     Budget("hostile bodies, per MB, the worst", 10, "ms", _hostile),
     Budget("hostile bodies, a byte of 1 MB over a byte of its quarter, the worst", LINEAR, "×", _growth),
+    Budget("token estimate of texts of 16 KB, median error, the worst kind", 5, "%", _estimate("median")),
+    Budget("token estimate of texts of 16 KB, 95th percentile, the worst kind", 15, "%", _estimate("p95")),
     Budget("record() of the log", 3, "µs", _noted("test_record[taken]", "us_per_call")),
     Budget("rows of the log by COPY", 25_000, "rows/s", _noted("test_write[copy]", "rows_per_second"), at_least=True),
     Budget("import of the hook beyond LiteLLM", 150, "ms", _noted("test_import", "import_ms")),
@@ -96,13 +115,17 @@ def verdicts(results: Any, budgets: Sequence[Budget]) -> list[Verdict]:
 
 
 def _verdict(budget: Budget, found: tuple[float, str] | None) -> Verdict:
-    limit = f"{'at least ' if budget.at_least else ''}{budget.limit:,g} {budget.unit}".replace(" ×", "×")
+    limit = _tight(f"{'at least ' if budget.at_least else ''}{budget.limit:,g} {budget.unit}")
     if found is None:
         return Verdict(budget.name, limit, "–", "not measured")
     value, about = found
-    shown = f"{value:,.{_places(value)}f} {budget.unit}".replace(" ×", "×") + (f", {about}" if about else "")
+    shown = _tight(f"{value:,.{_places(value)}f} {budget.unit}") + (f", {about}" if about else "")
     met = value >= budget.limit if budget.at_least else value <= budget.limit
     return Verdict(budget.name, limit, shown, "yes" if met else "no")
+
+
+def _tight(quantity: str) -> str:
+    return quantity.replace(" ×", "×")
 
 
 def _places(value: float) -> int:

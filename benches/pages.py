@@ -65,11 +65,13 @@ SUITES = {
 
 
 class Results(NamedTuple):
-    """What was measured, and on what; `proxy` is None until `make bench-proxy` has run."""
+    """What was measured, and on what; `proxy` is None until `make bench-proxy` has run, `estimator` until `make
+    estimator` has."""
 
     rows: Sequence[Row]
     setup: Mapping[str, Any]
     proxy: Mapping[str, Any] | None
+    estimator: Mapping[str, Any] | None
 
     def median(self, suite: str, subject: str, contender: str) -> float | None:
         """Median in microseconds; None if it was not measured."""
@@ -95,12 +97,12 @@ class Results(NamedTuple):
 def load(directory: Path = RESULTS) -> Results:
     """The results in a directory. Raises FileNotFoundError when `make bench` never ran."""
     analyze = json.loads((directory / "analyze.json").read_text(encoding="utf-8"))
-    return Results(analyze["rows"], analyze["setup"], proxy(directory))
+    return Results(analyze["rows"], analyze["setup"], other("proxy", directory), other("estimator", directory))
 
 
-def proxy(directory: Path = RESULTS) -> dict[str, Any] | None:
-    """What `make bench-proxy` wrote, or None."""
-    path = directory / "proxy.json"
+def other(name: str, directory: Path = RESULTS) -> dict[str, Any] | None:
+    """What `make bench-proxy` or `make estimator` wrote, or None."""
+    path = directory / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 

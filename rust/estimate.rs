@@ -28,7 +28,7 @@ const LETTERS: u8 = TABLE[BMP];
 static O200K_BASE: [u16; WEIGHTS] = weights(0);
 static CL100K_BASE: [u16; WEIGHTS] = weights(1);
 
-/// Approximate number of tokens in `text`: 0 for an empty one, 1 or more for any other.
+/// Approximate number of tokens in `text`: 0 for an empty one, for any other 1 to the number of its bytes.
 #[must_use]
 pub fn estimate_tokens(text: &str, encoding: Encoding) -> usize {
     let weights = match encoding {
@@ -57,7 +57,7 @@ pub fn estimate_tokens(text: &str, encoding: Encoding) -> usize {
         bytes = rest;
     }
     let tokens = usize::try_from((pass.total + UNIT / 2) / UNIT).unwrap_or(usize::MAX);
-    tokens.max(usize::from(!text.is_empty()))
+    tokens.clamp(usize::from(!text.is_empty()), text.len())
 }
 
 struct Pass {
@@ -140,7 +140,7 @@ mod tests {
             run = if own < LETTERS { 7.min(run + 1) } else { 0 };
             before = own;
         }
-        ((total + 2048) / 4096).max(u64::from(!text.is_empty())) as usize
+        (((total + 2048) / 4096) as usize).clamp(usize::from(!text.is_empty()), text.len())
     }
 
     #[test]

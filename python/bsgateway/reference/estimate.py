@@ -36,7 +36,7 @@ def _table() -> tuple[bytes, int, dict[str, array[int]]]:
 
 
 def estimate(text: str, encoding: str) -> int:
-    """Approximate number of tokens in `text`: 0 for an empty one, 1 or more for any other."""
+    """Approximate number of tokens in `text`: 0 for an empty one, for any other 1 to the number of its bytes."""
     classes, letters, by_encoding = _table()
     weights = by_encoding[encoding]
     total, before, run = 0, classes[ord("\n")], 0
@@ -45,4 +45,4 @@ def estimate(text: str, encoding: str) -> int:
         total += weights[(run // 2 * _CLASSES + before) * _CLASSES + own]
         run = min(run + 1, 2 * _PLACES - 1) if own < letters else 0
         before = own
-    return max((total + _UNIT // 2) // _UNIT, int(text != ""))
+    return min(max((total + _UNIT // 2) // _UNIT, int(text != "")), len(text.encode()))
