@@ -76,12 +76,23 @@ def measure(program: Path, folder: Path, scenario: str) -> Figures:
         return dict(json.loads(_output(*command)))
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "callgrind.out"
-        options = ["--quiet", "--tool=callgrind", "--toggle-collect=*gate::measured*", f"--callgrind-out-file={out}"]
-        figures = dict(json.loads(_output("valgrind", *options, *command)))
+        figures = dict(json.loads(_output("valgrind", *_callgrind(out), *command)))
         found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None or int(found[1]) == 0:
         raise SystemExit(f"gate: callgrind counted nothing in {scenario}: is gate::measured a symbol of {program}?")
     return {**figures, "instructions": int(found[1])}
+
+
+def _callgrind(out: Path) -> tuple[str, ...]:
+    return "--quiet", "--tool=callgrind", "--toggle-collect=*gate::measured*", f"--callgrind-out-file={out}"
+
+
+def profile(program: Path, folder: Path, scenario: str) -> str:
+    """Where the instructions of a scenario go, function by function, the costliest first."""
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "callgrind.out"
+        _output("valgrind", *_callgrind(out), str(program), scenario, str(folder))
+        return _output("callgrind_annotate", "--auto=no", "--threshold=95", str(out))
 
 
 class Finding(NamedTuple):
@@ -175,7 +186,9 @@ def main() -> int:
     """Measure, then compare or accept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accept", action="store_true", help="write the baseline anew; needs valgrind")
-    accept = parser.parse_args().accept
+    parser.add_argument("--profile", metavar="SCENARIO", help="print where its instructions go; needs valgrind")
+    arguments = parser.parse_args()
+    accept = arguments.accept
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     if accept and not _valgrind():
         raise SystemExit("gate: a baseline needs instruction counts: install valgrind (apt-get install valgrind)")
@@ -184,6 +197,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         bodies.write(folder)
+        if arguments.profile:
+            print(profile(program, folder, arguments.profile))
+            return 0
         scenarios = _output(str(program)).split()
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             now = dict(zip(scenarios, pool.map(lambda name: measure(program, folder, name), scenarios), strict=True))
