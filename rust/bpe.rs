@@ -5,12 +5,12 @@
 //! the time grows no faster than n log n with the length of a piece, whatever is in it.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use regex_automata::meta::{Cache, Regex};
 use regex_automata::util::pool::Pool;
 use regex_automata::{Anchored, Input};
 
+use crate::pieces::{Pattern, piece_end};
 use crate::ranks::{Rank, Ranks};
 
 const NO_RANK: Rank = Rank::MAX;
@@ -25,10 +25,9 @@ pub(crate) struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// `packed`: a rank list as `rust/data/make.py` writes it. `pattern`: what splits a text, without the last two
-    /// alternatives of tiktoken's, `\s+(?!\S)` and `\s+`, which are added here.
-    pub(crate) fn new(packed: &'static [u8], pattern: &str) -> Self {
-        Self { ranks: Ranks::new(unpack(packed)), splitter: Splitter::new(pattern) }
+    /// `packed`: a rank list as `rust/data/make.py` writes it.
+    pub(crate) fn new(packed: &'static [u8], splitter: Splitter) -> Self {
+        Self { ranks: Ranks::new(unpack(packed)), splitter }
     }
 
     /// Number of tokens in `text`; nothing in it is a special token.
@@ -52,7 +51,8 @@ fn unpack(packed: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 }
 
 /// Cuts a text into the pieces that no token crosses.
-struct Splitter {
+pub(crate) struct Splitter {
+    plain: Option<Pattern>,
     regex: Regex,
     caches: Pool<
         Cache,
@@ -61,33 +61,43 @@ struct Splitter {
 }
 
 impl Splitter {
+    /// `pattern`: what splits a text, without the last two alternatives of tiktoken's, `\s+(?!\S)` and `\s+`, which are
+    /// added here. `plain`: the same pattern for ASCII; without it every piece is matched.
     #[allow(clippy::expect_used)] // of two patterns that stand in this crate: no input makes them wrong
-    fn new(pattern: &str) -> Self {
+    pub(crate) fn new(pattern: &str, plain: Option<Pattern>) -> Self {
         // tiktoken's `\s+(?!\S)|\s+` needs a look-ahead, which no automaton has: the second pattern takes the whole run of
         // white space, and `split` gives its last character back.
         let regex = Regex::new_many(&[pattern, r"\s+"]).expect("a pattern of this crate");
         let model = regex.clone();
-        Self { regex, caches: Pool::new(Box::new(move || model.create_cache())) }
+        Self { plain, regex, caches: Pool::new(Box::new(move || model.create_cache())) }
     }
 
-    fn split<'t>(&self, text: &'t str, mut visit: impl FnMut(&'t [u8])) {
-        let mut cache = self.caches.get();
-        let mut input = Input::new(text).anchored(Anchored::Yes);
-        while let Some(found) = self.regex.search_with(&mut cache, &input) {
-            let Range { start, mut end } = found.range();
-            if found.pattern().as_usize() == 1 && end < text.len() {
-                let run = text.get(start..end).unwrap_or_default();
-                let last = run.chars().next_back().map_or(0, char::len_utf8);
-                if last < run.len() {
-                    end -= last;
-                }
-            }
-            if end == start {
-                break; // no pattern matches nothing
-            }
-            visit(text.as_bytes().get(start..end).unwrap_or_default());
-            input.set_start(end);
+    /// Calls `visit` with each piece of `text`, in order.
+    pub(crate) fn split<'t>(&self, text: &'t str, mut visit: impl FnMut(&'t [u8])) {
+        let bytes = text.as_bytes();
+        let mut cache = None;
+        let mut start = 0;
+        while start < bytes.len() {
+            let plain = self.plain.and_then(|pattern| piece_end(bytes, start, pattern));
+            let end =
+                plain.or_else(|| self.match_end(text, start, cache.get_or_insert_with(|| self.caches.get())));
+            let Some(end) = end.filter(|&end| end > start) else { break }; // there is a match everywhere
+            visit(bytes.get(start..end).unwrap_or_default());
+            start = end;
         }
+    }
+
+    /// Where the match that begins at `start` ends.
+    fn match_end(&self, text: &str, start: usize, cache: &mut Cache) -> Option<usize> {
+        let input = Input::new(text).range(start..).anchored(Anchored::Yes);
+        let found = self.regex.search_with(cache, &input)?;
+        let end = found.end();
+        if found.pattern().as_usize() == 0 || end == text.len() {
+            return Some(end);
+        }
+        let run = text.get(start..end)?;
+        let last = run.chars().next_back().map_or(0, char::len_utf8);
+        Some(if last < run.len() { end - last } else { end })
     }
 }
 
@@ -227,7 +237,7 @@ mod tests {
 
     #[test]
     fn both_ways_to_merge_are_plain_merging() {
-        let tokenizer = Tokenizer::new(include_bytes!("data/cl100k_base.ranks"), r"\S+");
+        let tokenizer = Tokenizer::new(include_bytes!("data/cl100k_base.ranks"), Splitter::new(r"\S+", None));
         let merger = Merger(&tokenizer.ranks);
         let units = [
             "a",
@@ -273,7 +283,7 @@ mod tests {
 
     #[test]
     fn splits_white_space_as_the_look_ahead_would() {
-        let splitter = Splitter::new(r"[^\s]+");
+        let splitter = Splitter::new(r"[^\s]+", None);
         for (text, pieces) in [
             ("a  b", vec!["a", " ", " ", "b"]),
             ("a   b", vec!["a", "  ", " ", "b"]),

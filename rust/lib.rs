@@ -49,6 +49,7 @@ pub mod tokens;
 mod analyzer;
 mod bpe;
 mod error;
+mod pieces;
 #[cfg(feature = "python")]
 mod py;
 mod ranks;

@@ -6,9 +6,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use crate::bpe::Tokenizer;
+use crate::bpe::{Splitter, Tokenizer};
 use crate::error::Error;
 pub use crate::estimate::estimate_tokens;
+use crate::pieces::Pattern;
 
 /// The encodings that can be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,26 +103,30 @@ pub fn warm(encoding: Encoding) {
 
 // tiktoken's patterns without their last two alternatives, which the splitter adds. Possessive quantifiers are plain ones
 // here, and `\s*[\r\n]` repeats its end: where they stand, they match the same.
+#[rustfmt::skip]
+const O200K_PATTERN: [&str; 5] = [
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"\p{N}{1,3}",
+    r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+    r"\s*[\r\n]+",
+];
+const CL100K_PATTERN: [&str; 6] = [
+    r"'(?i:[sdmt]|ll|ve|re)",
+    r"[^\r\n\p{L}\p{N}]?\p{L}+",
+    r"\p{N}{1,3}",
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+    r"\s+$",
+    r"\s*[\r\n]+",
+];
+
 static O200K_BASE: LazyLock<Tokenizer> = LazyLock::new(|| {
-    let pattern = [
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
-        r"\s*[\r\n]+",
-    ];
-    Tokenizer::new(include_bytes!("data/o200k_base.ranks"), &pattern.join("|"))
+    let splitter = Splitter::new(&O200K_PATTERN.join("|"), Some(Pattern::O200kBase));
+    Tokenizer::new(include_bytes!("data/o200k_base.ranks"), splitter)
 });
 static CL100K_BASE: LazyLock<Tokenizer> = LazyLock::new(|| {
-    let pattern = [
-        r"'(?i:[sdmt]|ll|ve|re)",
-        r"[^\r\n\p{L}\p{N}]?\p{L}+",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
-        r"\s+$",
-        r"\s*[\r\n]+",
-    ];
-    Tokenizer::new(include_bytes!("data/cl100k_base.ranks"), &pattern.join("|"))
+    let splitter = Splitter::new(&CL100K_PATTERN.join("|"), Some(Pattern::Cl100kBase));
+    Tokenizer::new(include_bytes!("data/cl100k_base.ranks"), splitter)
 });
 
 #[cfg(test)]
@@ -129,6 +134,30 @@ mod tests {
     use super::*;
 
     const BOTH: [Encoding; 2] = [Encoding::O200kBase, Encoding::Cl100kBase];
+
+    /// Every text of up to five of the characters that the patterns tell apart.
+    #[test]
+    fn plain_text_is_cut_as_the_patterns_cut_it() {
+        for (pattern, plain) in
+            [(O200K_PATTERN.join("|"), Pattern::O200kBase), (CL100K_PATTERN.join("|"), Pattern::Cl100kBase)]
+        {
+            let (with, without) = (Splitter::new(&pattern, Some(plain)), Splitter::new(&pattern, None));
+            let mut texts = vec![String::new()];
+            for _ in 0..5 {
+                let longer = |text: &String| {
+                    " aAslL'1\n\t!/é".chars().map(move |c| format!("{text}{c}")).collect::<Vec<_>>()
+                };
+                texts = texts.iter().flat_map(longer).collect();
+                for text in &texts {
+                    let (mut left, mut right) = (Vec::new(), Vec::new());
+                    with.split(text, |piece| left.push(piece));
+                    without.split(text, |piece| right.push(piece));
+                    assert_eq!(left, right, "{plain:?}: {text:?}");
+                    assert_eq!(left.concat(), text.as_bytes());
+                }
+            }
+        }
+    }
 
     #[test]
     fn names_are_read_back() {
