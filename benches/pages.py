@@ -256,7 +256,8 @@ def _budget_line(found: Sequence[Verdict]) -> str:
     met = sum(one.met == "yes" for one in measured)
     missed = [f"{one.name} ({one.measured}; budget: {one.limit})" for one in measured if one.met == "no"]
     line = f"[Budgets](benches/results/budgets.md): {met} of {len(measured)} measured ones met"
-    return f"{line}. Not met: {'; '.join(missed)}." if missed else f"{line}."
+    left = "[Where the time goes](benches/results/profile.md)."
+    return f"{line}. Not met: {'; '.join(missed)}. {left}" if missed else f"{line}. {left}"
 
 
 def with_section(page: str, section: str) -> str:
