@@ -74,7 +74,7 @@ gate-baseline: $(CORE) ## accept what the core costs now as the baseline
 fuzz: ## fuzz the core (SECONDS=600 for all targets together; ARGS="extract" for some)
 	$(PYTHON) rust/fuzz/run.py --seconds $(SECONDS) $(ARGS)
 
-fuzz-smoke: ## build the fuzz targets and give each a short run, the same each time
+fuzz-smoke: ## build the fuzz targets and give each a short run
 	$(PYTHON) rust/fuzz/run.py --smoke
 
 estimator: $(CORE) ## measure the token estimator on texts from packages, which it downloads (250 MB)
