@@ -30,8 +30,8 @@ TARGETS = ("extract", "glob", "texts", "tokens")
 MAX_BYTES = {"extract": 8192, "glob": 400, "texts": 16384, "tokens": 4096}
 DICTIONARIES = {"extract": "extract.dict", "texts": "texts.dict", "tokens": "texts.dict"}
 HANG = 20  # seconds that one input may take
-# How often --smoke runs a target, some ten seconds. A number of runs from one seed, not a time, so that a slow machine does
-# the same work; nearly the same inputs, too: addresses and the random key of the memo lead the fuzzer aside a little.
+# How often --smoke runs a target, some ten seconds. A number of runs from one seed, not a time, so that a slow machine
+# does the same work; nearly the same inputs, too: addresses and the memo's random key lead the fuzzer aside a little.
 SMOKE = {"extract": 40_000, "glob": 500_000, "texts": 150_000, "tokens": 120_000}
 COVERAGE = (
     "-Cpasses=sancov-module",
