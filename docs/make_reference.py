@@ -182,21 +182,21 @@ _COMMENT = re.compile(r"COMMENT ON (TABLE|VIEW|COLUMN) ([\w.]+) IS\s+((?:'(?:[^'
 def _columns() -> Iterator[str]:
     yield "## Tables"
     tables: dict[str, str] = {}
-    columns: dict[str, list[tuple[str, str]]] = {}
+    columns: dict[str, dict[str, str]] = {}  # a later migration may say it anew
     migrations = files("bsgateway").joinpath("sql", "migrations")
     for file in sorted(migrations.iterdir(), key=lambda file: file.name):
         for kind, name, quoted in _COMMENT.findall(file.read_text(encoding="utf-8")):
             text = "".join(part.replace("''", "'") for part in re.findall(r"'((?:[^']|'')*)'", quoted))
             if kind == "COLUMN":
                 table, column = name.split(".")
-                columns.setdefault(table, []).append((f"`{column}`", text))
+                columns.setdefault(table, {})[f"`{column}`"] = text
             else:
                 tables[name] = text
     for name, text in tables.items():
         yield f"### `{name}`"
         yield text
         if name in columns:
-            yield _table(("column", "meaning"), columns[name])
+            yield _table(("column", "meaning"), list(columns[name].items()))
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ fn boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default()
 }
 
-/// Builds the tables of `encoding`, once per process: some 10 ms and 10 MB for o200k_base, half of that for cl100k_base.
+/// Builds the tables of `encoding`, once per process.
 pub fn warm(encoding: Encoding) {
     encoding.tokenizer();
 }
