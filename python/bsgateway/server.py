@@ -248,6 +248,7 @@ def create_app() -> Any:
     """LiteLLM's app, with the gateway started when its own start is done. Called once in each worker."""
     from litellm.proxy.proxy_server import app
 
+    _show_what_the_hook_says()
     inner = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -261,6 +262,14 @@ def create_app() -> Any:
 
     app.router.lifespan_context = lifespan
     return app
+
+
+def _show_what_the_hook_says() -> None:
+    """Of itself Python shows warnings only, and what the memo did is none."""
+    hook = logging.getLogger("bsgateway.hook")
+    hook.setLevel(logging.INFO)
+    if not hook.hasHandlers():
+        hook.addHandler(logging.StreamHandler())
 
 
 async def _warm_up() -> None:

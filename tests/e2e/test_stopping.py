@@ -24,6 +24,7 @@ async def test_what_was_answered_is_logged_and_a_second_start_goes_on(tmp_path: 
         first.key = key_file.read_text().strip()
         assert f"key {first.key} " in first.said()
         replies = await answers_until_stopped(first, first.stop)
+        assert "memo: " in first.said()
     finally:
         first.kill()
     async with log_of(state) as log:
