@@ -28,6 +28,8 @@ Bias = Annotated[int, Meta(ge=-100, le=100)]
 Keyword = Annotated[str, Meta(min_length=1, max_length=129)]
 Weight = Annotated[float, Meta(ge=0, le=1_000_000_000)]
 Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Days = Annotated[int, Meta(ge=1, le=36_500)]
+Text = Annotated[str, Meta(min_length=1)]
 
 
 class Tier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,6 +120,36 @@ class Classifier(Struct, frozen=True, forbid_unknown_fields=True):
     static: Annotated[Static, Meta(description="Settings of the static strategy.")] = Static()
 
 
+class Spool(Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows on the local disk, from the moment they are recorded until the database has them."""
+
+    enabled: Annotated[
+        bool, Meta(description="false: rows wait in memory only, and those of a process that dies are lost.")
+    ] = True
+    directory: Annotated[
+        Text | None,
+        Meta(
+            description="Where the spool lies: on a local disk, writable; workers may share it. Unset: `spool` in the "
+            "state directory.",
+        ),
+    ] = None
+    max_rows: Annotated[int, Meta(ge=1, le=1_000_000_000, description="Rows each worker keeps on disk at most.")] = (
+        5_000_000
+    )
+    max_bytes: Annotated[
+        int, Meta(ge=1_000_000, le=1_000_000_000_000, description="Bytes of rows each worker keeps on disk at most.")
+    ] = 2_147_483_648
+
+
+class Embedding(Struct, frozen=True, forbid_unknown_fields=True):
+    """Embeddings of the asks that are kept, computed after the fact by an Ollama server."""
+
+    model: Annotated[Name, Meta(description="The embedding model's name in Ollama, such as nomic-embed-text.")]
+    api_base: Annotated[Text | None, Meta(description="URL of the Ollama server. Unset: Ollama's own default.")] = None
+    batch_rows: Annotated[int, Meta(ge=1, le=1_000, description="Texts per call at most.")] = 32
+    timeout_seconds: Annotated[float, Meta(gt=0, le=600, description="Longest wait for one call.")] = 60.0
+
+
 class Collector(Struct, frozen=True, forbid_unknown_fields=True):
     """The log of decisions and outcomes in PostgreSQL."""
 
@@ -127,20 +159,52 @@ class Collector(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="postgresql://user:password@host:port/database. Unset: `serve` starts an embedded one."),
     ] = "os.environ/COLLECTOR_DATABASE_URL"
     text: Annotated[
-        Literal["full", "none"],
-        Meta(description="full: keep ask and system prompt in routing_texts. none: keep no words of any request."),
-    ] = "none"
+        Literal["full", "redacted", "none"],
+        Meta(
+            description="What is kept in routing_texts of asks and system prompts. redacted: their words, with keys, "
+            "tokens, addresses and numbers of people replaced by placeholders. full: as they are. none: nothing.",
+        ),
+    ] = "redacted"
     text_chars: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="With `text: full`, characters kept of ask and of system prompt.")
+        int, Meta(ge=1, le=1_000_000, description="Characters kept of an ask and of a system prompt at most.")
     ] = 32_768
+    opt_out: Annotated[
+        Literal["nothing", "text", "row"],
+        Meta(
+            description="What a request can keep out of the log with the header `x-bsgateway-no-log: true` or "
+            "`bsgateway_no_log: true` in its metadata: nothing, its words, or the whole row.",
+        ),
+    ] = "nothing"
     queue_rows: Annotated[
         int,
-        Meta(ge=1, le=10_000_000, description="Rows that wait in memory at most; over it rows are dropped, counted."),
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="Rows that wait in memory at most, while the spool cannot take them; over it rows are dropped.",
+        ),
     ] = 100_000
+    queue_bytes: Annotated[
+        int, Meta(ge=1_000_000, le=1_000_000_000_000, description="Memory that these rows take at most, estimated.")
+    ] = 268_435_456
+    spool: Annotated[Spool, Meta(description="Rows on disk until the database has them.")] = Spool()
     batch_rows: Annotated[int, Meta(ge=1, le=50_000, description="Rows per COPY at most.")] = 1_000
     flush_seconds: Annotated[
         float, Meta(gt=0, le=60, description="Age at which a batch is written even if it is not full.")
-    ] = 0.5
+    ] = 1.0
+    partition: Annotated[
+        Literal["month", "week", "day"],
+        Meta(description="The time one partition of the tables holds, from now on. Whole partitions are dropped."),
+    ] = "month"
+    retention_days: Annotated[
+        Days | None,
+        Meta(description="Age at which rows are dropped, by whole partitions. Unset: never."),
+    ] = None
+    text_retention_days: Annotated[
+        Days | None, Meta(description="Age at which routing_texts are erased. Unset: retention_days.")
+    ] = 30
+    embedding: Annotated[
+        Embedding | None, Meta(description="Embeddings of the asks that are kept. Unset: none are computed.")
+    ] = None
 
 
 class Routing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -211,7 +275,7 @@ def make_analyzer(routing: Routing) -> core.Analyzer:
         complex_keywords=_or(static.complex_keywords, core.default_complex_keywords()),
         simple_keywords=_or(static.simple_keywords, core.default_simple_keywords()),
         exact_token_bytes=routing.analysis.exact_token_bytes,
-        capture_chars=collector.text_chars if collector.enabled and collector.text == "full" else 0,
+        capture_chars=collector.text_chars if collector.enabled and collector.text != "none" else 0,
         memo_bytes=routing.analysis.memo_bytes,
         encoding=routing.analysis.encoding,
     )

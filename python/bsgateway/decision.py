@@ -119,12 +119,16 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Texts(msgspec.Struct, frozen=True, kw_only=True):
-    """The words of a request, kept only when `collector.text` says so: a row of `routing_texts`."""
+    """The words of a request, kept only when `collector.text` says so: a row of `routing_texts`.
+
+    `redacted` tells whether keys and personal data were replaced by placeholders; a request's own words until then.
+    """
 
     decision_id: UUID
     created_at: datetime
     ask: str
     system: str
+    redacted: bool = False
 
     def __repr__(self) -> str:
         # Without the words: a repr ends up in logs.

@@ -61,7 +61,7 @@ class Gateway:
         self._analyzer = make_analyzer(config.routing)
         self._encoding = config.routing.analysis.encoding
         self._classifier = StaticClassifier()
-        self._keeps_text = config.routing.collector.enabled and config.routing.collector.text == "full"
+        self._keeps_text = config.routing.collector.enabled and config.routing.collector.text != "none"
 
     def decide(self, body: dict[str, Any], call_type: str = "acompletion") -> Decision:
         """What the gateway would do with `body`, the JSON object of a request, arriving as LiteLLM's `call_type`.

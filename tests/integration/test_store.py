@@ -25,7 +25,7 @@ from bsgateway.store import Counts, Store, TierSavings, describe
 from builders import id_at, make_decision, make_failure, make_outcome, make_texts
 
 TABLES = ("routing_logs", "routing_texts", "routing_outcomes", "routing_feedback")
-NAMES = ["routing_tables", "partitions", "training_view", "token_encoding"]
+NAMES = ["routing_tables", "partitions", "training_view", "token_encoding", "texts_and_dead_letters"]
 
 
 @pytest.fixture

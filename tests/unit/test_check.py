@@ -288,7 +288,7 @@ IN_ROUTING: dict[str, tuple[str, int, str, str, str]] = {
     ),
     "a section that is a list": ("collector: []", 14, "routing.collector", "must be object, not array", ""),
     "a date": (
-        "collector: {text: 2020-01-01}", 14, "routing.collector.text", "must be one of full, none", "",
+        "collector: {text: 2020-01-01}", 14, "routing.collector.text", "must be one of full, none, redacted", "",
     ),
     "a database address of a wrong type": (
         "collector: {database_url: 5432}", 14, "routing.collector.database_url",

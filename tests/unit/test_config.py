@@ -20,6 +20,7 @@ from bsgateway.config import (
     Config,
     GatewayFile,
     Routing,
+    Spool,
     Tier,
     json_schema,
     make_analyzer,
@@ -91,11 +92,18 @@ def test_defaults_of_the_collector() -> None:
     assert msgspec.structs.asdict(Collector()) == {
         "enabled": True,
         "database_url": "os.environ/COLLECTOR_DATABASE_URL",
-        "text": "none",
+        "text": "redacted",
         "text_chars": 32_768,
+        "opt_out": "nothing",
         "queue_rows": 100_000,
+        "queue_bytes": 268_435_456,
+        "spool": Spool(),
         "batch_rows": 1_000,
-        "flush_seconds": 0.5,
+        "flush_seconds": 1.0,
+        "partition": "month",
+        "retention_days": None,
+        "text_retention_days": 30,
+        "embedding": None,
     }
 
 
@@ -208,7 +216,7 @@ def test_the_analyzer_gets_weights_and_thresholds() -> None:
         ({"text": "full", "text_chars": 4}, "four"),
         ({"text": "none"}, ""),
         ({"text": "full", "enabled": False}, ""),
-        ({}, ""),
+        ({}, "four words of mine"),
     ],
 )
 def test_words_are_kept_only_when_asked_for(collector: dict[str, Any], kept: str) -> None:

@@ -34,7 +34,7 @@ LIVE_KEY = "sk-live-0123456789"
 KEY = UserAPIKeyAuth(
     api_key=LIVE_KEY, key_alias="team key", user_id="user-1", team_id="team-1", end_user_id="end-1", models=["auto"]
 )
-LOG = {"enabled": True, "database_url": "postgresql://nobody@127.0.0.1:1/none"}
+LOG = {"enabled": True, "database_url": "postgresql://nobody@127.0.0.1:1/none", "text": "none"}
 
 BODIES: dict[str, dict[str, Any]] = {
     "chat": {"messages": [{"role": "user", "content": HARD}], "temperature": 0.5},
