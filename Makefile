@@ -19,10 +19,11 @@ PACKAGES := $(VENV)/.packages
 CORE := $(VENV)/.core
 PLOTTING := $(VENV)/.plotting
 MEASURED := $(VENV)/measured.json
+FAULTS := $(VENV)/faults.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo setup test lint unit rust-test bench performance bench-proxy estimator gate gate-baseline fuzz
-.PHONY: fuzz-smoke schema reference lock clean
+.PHONY: help run demo setup test lint unit rust-test bench performance bench-proxy bench-log estimator gate gate-baseline fuzz
+.PHONY: faults fuzz-smoke postgres-versions schema reference lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +65,17 @@ performance: $(CORE) ## write the pages of benches/results and README's section 
 bench-proxy: $(CORE) ## the cost of a request in the proxy, side by side (ARGS="--help", --profile)
 	$(BIN)/python -m benches.proxy $(ARGS)
 
+bench-log: $(CORE) $(PLOTTING) ## what the log costs, rows/s against other ways, recovery of a million rows (ARGS="--rows 100000")
+	$(BIN)/python -m benches.log $(or $(ARGS),--write)
+
+faults: $(CORE) ## faults of database, network, disk and processes, injected under load: tables here and in benches/results
+	@status=0; \
+	BSGATEWAY_FAULTS_LONG=1 BSGATEWAY_FAULTS_RESULTS=$(CURDIR)/$(FAULTS) $(BIN)/python -m pytest tests/faults -q $(ARGS) || status=$$?; \
+	$(BIN)/python benches/faults.py $(FAULTS) $(if $(ARGS),,--write) && exit $$status
+
+redaction: $(CORE) ## what the redactor finds and what it takes by mistake, by kind, and its speed
+	@$(BIN)/python -m tests.redaction.measure
+
 gate: $(CORE) ## what the core costs (instructions, allocations, ratios) against the committed baseline
 	$(BIN)/python benches/gate.py
 	$(BIN)/python -m pytest benches/gate_ratios.py
@@ -86,10 +98,13 @@ schema: $(CORE) ## write the JSON Schema of gateway.yaml anew
 reference: $(CORE) ## write docs/reference.md anew
 	$(BIN)/python docs/make_reference.py > docs/reference.md
 
+postgres-versions: $(CORE) ## the tests of the log against PostgreSQL 14 to 18, whose packages it downloads (ARGS="--only 14 17")
+	$(BIN)/python tests/postgres_versions.py $(ARGS)
+
 lock: $(TOOLS) ## resolve the dependencies anew and write requirements/
 	$(UV) lock --upgrade
 	$(UV) export --frozen --no-header --no-emit-project --only-group tools -o requirements/tools.txt
-	$(UV) export --frozen --no-header --no-emit-project --all-extras --group weights --no-default-groups -o requirements/run.txt
+	$(UV) export --frozen --no-header --no-emit-project --all-extras --no-extra export --group weights --no-default-groups -o requirements/run.txt
 	$(UV) export --frozen --no-header --no-emit-project --all-extras --group weights --group test -o requirements/test.txt
 	$(UV) export --frozen --no-header --no-emit-project --only-group bench -o requirements/bench.txt
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import bsgateway
-
-ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))  # for `import bodies`
+
+from machine import about, said
+
 # Before anything imports LiteLLM, which otherwise waits for a download of its price map.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
@@ -83,24 +80,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    machine_info["bsgateway"] = {
-        "cpu": machine_info.get("cpu", {}).get("brand_raw") or platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "bsgateway": bsgateway.__version__,
-        "rustc": _said("rustc", "--version").removeprefix("rustc ").split(" ")[0],
-        "commit": _said("git", "rev-parse", "--short=12", "HEAD"),
-        "dirty": bool(
-            _said("git", "status", "--porcelain", "--untracked-files=no", "--", ":!benches/results", ":!README.md")
-        ),
-        **{name: version(name) for name in ("litellm", "tiktoken", "pytest-benchmark")},
-    }
-
-
-def _said(*command: str) -> str:
-    """What a command printed; nothing where there is no such command or no repository."""
-    try:
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+    rustc = said("rustc", "--version").removeprefix("rustc ").split(" ")[0]
+    machine_info["bsgateway"] = {**about("litellm", "tiktoken", "pytest-benchmark"), "rustc": rustc}

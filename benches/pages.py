@@ -1,6 +1,7 @@
 """The pages made of the results: `make performance` writes them and the section of README.md.
 
-Everything here is computed from `results/analyze.json` and, where `make bench-proxy` has run, `results/proxy.json`.
+Everything here is computed from `results/analyze.json` and, where they have run, from what `make bench-proxy`, `make
+bench-log` and `make estimator` wrote there.
 """
 
 from __future__ import annotations
@@ -66,12 +67,13 @@ SUITES = {
 
 class Results(NamedTuple):
     """What was measured, and on what; `proxy` is None until `make bench-proxy` has run, `estimator` until `make
-    estimator` has."""
+    estimator` has, `log` until `make bench-log` has."""
 
     rows: Sequence[Row]
     setup: Mapping[str, Any]
     proxy: Mapping[str, Any] | None
     estimator: Mapping[str, Any] | None
+    log: Mapping[str, Any] | None
 
     def median(self, suite: str, subject: str, contender: str) -> float | None:
         """Median in microseconds; None if it was not measured."""
@@ -97,11 +99,12 @@ class Results(NamedTuple):
 def load(directory: Path = RESULTS) -> Results:
     """The results in a directory. Raises FileNotFoundError when `make bench` never ran."""
     analyze = json.loads((directory / "analyze.json").read_text(encoding="utf-8"))
-    return Results(analyze["rows"], analyze["setup"], other("proxy", directory), other("estimator", directory))
+    others = (other(name, directory) for name in ("proxy", "estimator", "log"))
+    return Results(analyze["rows"], analyze["setup"], *others)
 
 
 def other(name: str, directory: Path = RESULTS) -> dict[str, Any] | None:
-    """What `make bench-proxy` or `make estimator` wrote, or None."""
+    """What `make bench-proxy`, `make estimator` or `make bench-log` wrote, or None."""
     path = directory / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 

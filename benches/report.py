@@ -78,9 +78,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write to benches/results")
     options = parser.parse_args()
     measured = json.loads(options.measured.read_text(encoding="utf-8"))
-    results = pages.Results(
-        rows(measured["benchmarks"]), setup(measured), pages.other("proxy"), pages.other("estimator")
-    )
+    others = (pages.other(name) for name in ("proxy", "estimator", "log"))
+    results = pages.Results(rows(measured["benchmarks"]), setup(measured), *others)
     if options.write:
         write(results, pages.RESULTS)
     show(results, Console(width=None if sys.stdout.isatty() else 200))

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import click
+import msgspec
 
 from bsgateway import hook
 from bsgateway.cli import main as command_line
@@ -17,6 +18,7 @@ from bsgateway.config import json_schema
 from bsgateway.core import core
 from bsgateway.decision import Method, Reason, Strategy
 from bsgateway.gateway import FORMATS
+from bsgateway.log.metrics import CAUSES, Metrics
 from bsgateway.policy import BOUNDARY_SPAN, EXPECTED_OUTPUT_TOKENS
 from bsgateway.reference.extract import HARNESS_TAGS
 from bsgateway.reference.features import KEYWORD_WINDOW
@@ -28,10 +30,15 @@ ENVIRONMENT = {
     "LOCAL_LLM_API_BASE": "Address of Ollama. Unset: http://127.0.0.1:11434 is tried, then the small local model.",
     "COLLECTOR_DATABASE_URL": "PostgreSQL of the log. Unset: `serve` starts an embedded one.",
     "BSGATEWAY_CONFIG": "The gateway.yaml, for commands and for the callback under plain `litellm`.",
-    "BSGATEWAY_STATE": "The state directory, for commands.",
+    "BSGATEWAY_STATE": "The state directory of commands, and of the callback: its spool lies there. Unset: .bsgateway.",
     "BSGATEWAY_PURE": "1: use the pure-Python core even where the compiled one is installed.",
     "LITELLM_LOCAL_MODEL_COST_MAP": "LiteLLM's own. `serve` sets it to True unless it is set: prices come from the "
     "installed package, and no start waits for a download.",
+}
+
+REQUEST_HEADERS = {
+    hook.NO_LOG_HEADER: "`true`, `1` or `yes`: keep this request out of the log, as far as `routing.collector.opt_out` "
+    "lets it: its words, or its whole row.",
 }
 
 HEADERS = {
@@ -56,6 +63,7 @@ def page() -> str:
         _table(("variable", "meaning"), ((f"`{name}`", text) for name, text in ENVIRONMENT.items())),
         *_vocabulary(),
         *_score(),
+        *_log(),
         *_columns(),
     ]
     return "\n\n".join(parts) + "\n"
@@ -120,18 +128,32 @@ def _commands() -> Iterator[str]:
     yield "## Commands"
     yield "Exit codes: 0 done, 1 the answer is no (mistakes found, something broken), 2 wrong usage."
     rows = []
-    for name, command in command_line.commands.items():
+    for name, command in _all_commands(command_line, ""):
         usage = " ".join([name, *(p.name.upper() for p in command.params if isinstance(p, click.Argument) and p.name)])
         rows.append((f"`bsgateway {usage}`", "", command.help))
         for option in command.params:
             if isinstance(option, click.Option):
                 known = isinstance(option.default, (str, int)) and not option.is_flag
                 default = f" Default: `{option.default}`." if known else ""
-                rows.append(("", f"`{', '.join(option.opts)}`", f"{option.help}{default}"))
+                names = f"`{', '.join([*option.opts, *option.secondary_opts])}`"
+                rows.append(("", names, f"{option.help}{default}"))
     yield _table(("command", "option", "meaning"), rows)
 
 
+def _all_commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        yield prefix + name, command
+        if isinstance(command, click.Group):
+            yield from _all_commands(command, f"{prefix}{name} ")
+
+
 def _vocabulary() -> Iterator[str]:
+    yield "## Request headers"
+    yield _table(("header", "meaning"), ((f"`{name}`", text) for name, text in REQUEST_HEADERS.items()))
+    yield (
+        f"`{hook.NO_LOG}: true` in the `metadata` of a request's body does the same; it is taken out before the "
+        "request goes on. Both are ignored while `routing.collector.opt_out` is `nothing`."
+    )
     yield "## Response headers"
     if set(HEADERS) != set(hook.HEADERS):
         raise SystemExit("docs/make_reference.py: HEADERS differs from bsgateway.hook.HEADERS")
@@ -174,6 +196,16 @@ def _score() -> Iterator[str]:
     )
     yield "Complex keywords: " + ", ".join(core.default_complex_keywords()) + "."
     yield "Simple keywords: " + ", ".join(core.default_simple_keywords()) + "."
+
+
+def _log() -> Iterator[str]:
+    yield "## Metrics of the log"
+    yield "What each process counts since its start. `bsgateway doctor` reads the newest ones from the spool."
+    fields = msgspec.json.schema(Metrics)["$defs"]["Metrics"]["properties"]
+    yield _table(("metric", "meaning"), ((f"`{name}`", field["description"]) for name, field in fields.items()))
+    yield "## Causes of lost rows"
+    yield "Each is counted in `dropped` and said in the log of the process, at most every ten seconds."
+    yield _table(("cause", "meaning"), ((f"`{cause}`", text) for cause, text in CAUSES.items()))
 
 
 _COMMENT = re.compile(r"COMMENT ON (TABLE|VIEW|COLUMN) ([\w.]+) IS\s+((?:'(?:[^']|'')*'\s*)+);")

@@ -42,6 +42,7 @@ pub mod keywords;
 pub mod lexicon;
 pub mod memo;
 pub mod needs;
+pub mod redact;
 pub mod score;
 pub mod structure;
 pub mod tokens;

@@ -1,6 +1,8 @@
 //! The Python module `bsgateway._core`: conversions, and nothing else. `_core.pyi` holds its types and the same docstrings.
 //!
-//! The GIL is kept throughout: an analysis takes less time than taking the GIL back can, and reads Python objects.
+//! The GIL is kept while a request waits: an analysis takes less time than taking the GIL back can, and reads Python
+//! objects.
+//! Only `redact`, which works in the background, lets go of it.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +16,8 @@ use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyMapping, PyString, PyTuple, l
 use crate::json::{Json, Key, Node, Object};
 use crate::score::{CONSTANTS, CURVES, FLOORS, SIGNALS};
 use crate::{
-    Analysis, Analyzer, Error, Format, GlobSet, MemoStats, Settings, chars, features, keywords, tokens,
+    Analysis, Analyzer, Error, Format, GlobSet, MemoStats, Settings, chars, features, keywords, redact,
+    tokens,
 };
 
 impl From<Error> for PyErr {
@@ -422,6 +425,16 @@ fn score_table(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(table)
 }
 
+/// `text` with secrets and personal data replaced by `REDACTION_PLACEHOLDERS`. `cut`: the text is the beginning of a
+/// longer one, and its last word, which may be half a secret, becomes `[CUT]`.
+#[pyfunction(name = "redact")]
+#[pyo3(signature = (text, cut = false), text_signature = "(text, cut=False)")]
+fn redact_text(text: &Bound<'_, PyString>, cut: bool) -> PyResult<String> {
+    let py = text.py();
+    let text = Text::new(text);
+    py.detach(|| guarded(|| redact::redact(text.as_ref(), cut).into_owned()))
+}
+
 /// The compiled core. Its readable twin, the specification, is `bsgateway.reference`.
 #[pymodule(name = "_core", gil_used = false)]
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -429,6 +442,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("FEATURE_VERSION", features::FEATURE_VERSION)?;
     module.add("FEATURE_NAMES", PyTuple::new(py, features::FEATURE_NAMES)?)?;
     module.add("SIGNALS", PyTuple::new(py, SIGNALS)?)?;
+    module.add("REDACTION_PLACEHOLDERS", PyTuple::new(py, redact::REDACTION_PLACEHOLDERS)?)?;
     module.add_class::<PyAnalysis>()?;
     module.add_class::<PyAnalyzer>()?;
     module.add_class::<PyGlobSet>()?;
@@ -439,6 +453,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(default_complex_keywords, module)?)?;
     module.add_function(wrap_pyfunction!(default_simple_keywords, module)?)?;
     module.add_function(wrap_pyfunction!(score_table, module)?)?;
+    module.add_function(wrap_pyfunction!(redact_text, module)?)?;
     module.add_function(wrap_pyfunction!(warm, module)?)?;
     Ok(())
 }

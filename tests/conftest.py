@@ -23,6 +23,12 @@ def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("state")
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No gateway of a test finds the spool of another one, or that of the person who runs the tests."""
+    monkeypatch.setenv("BSGATEWAY_STATE", str(tmp_path / ".bsgateway"))
+
+
 @pytest.fixture(scope="session")
 def postgres_server(state_dir: Path) -> Iterator[str]:
     """DSN of the PostgreSQL of this run: the embedded one, or BSGATEWAY_TEST_POSTGRES to test another version."""

@@ -6,6 +6,7 @@ from typing import Any, final
 __all__ = [
     "FEATURE_NAMES",
     "FEATURE_VERSION",
+    "REDACTION_PLACEHOLDERS",
     "SIGNALS",
     "Analysis",
     "Analyzer",
@@ -15,6 +16,7 @@ __all__ = [
     "default_complex_keywords",
     "default_simple_keywords",
     "estimate_tokens",
+    "redact",
     "sample_tokens",
     "score_table",
     "warm",
@@ -26,6 +28,8 @@ FEATURE_NAMES: tuple[str, ...]
 """Names of `Analysis.features`, in order."""
 SIGNALS: tuple[str, ...]
 """Names of the six weighted signals, in order."""
+REDACTION_PLACEHOLDERS: tuple[str, ...]
+"""All that `redact` puts into a text, such as `[API_KEY]`."""
 
 def count_tokens(text: str, encoding: str = "o200k_base") -> int:
     """Exact number of tokens in `text`, tiktoken's; markers such as <|endoftext|> count as ordinary text. Raises
@@ -38,6 +42,17 @@ def estimate_tokens(text: str, encoding: str = "o200k_base") -> int:
 def sample_tokens(text: str, encoding: str = "o200k_base") -> int:
     """Approximate number of tokens in `text`: the estimate, corrected by how far it is off on samples from all over the
     text. Raises ValueError for an unknown encoding."""
+
+def redact(text: str, cut: bool = False) -> str:
+    """`text` with secrets and personal data replaced by `REDACTION_PLACEHOLDERS`.
+
+    What is found, and what is not, is told in `docs/redaction.md`. Time is linear in the length of the text; the GIL is
+    released. What was redacted already stays as it is, so redacting twice changes nothing. Lone surrogates become
+    U+FFFD.
+
+    `cut`: the text is the beginning of a longer one, so its last word may be half a secret that can no longer be
+    recognized. That word, and the digits and groups before it that may belong to it, become `[CUT]`.
+    """
 
 def warm(encoding: str) -> None:
     """Build the tables that `count_tokens` needs for `encoding`, so that no request waits for them. Raises ValueError

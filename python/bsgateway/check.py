@@ -186,6 +186,7 @@ def _meaning_findings(file: GatewayFile, data: dict[str, Any]) -> Iterator[Findi
     yield from _aliases(routing, known)
     yield from _patterns(routing)
     yield from _static(routing)
+    yield from _collector(routing, data)
     yield from _environment(data)
 
 
@@ -286,6 +287,25 @@ def _keyword_problem(keyword: str) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _collector(routing: Routing, data: dict[str, Any]) -> Iterator[Finding]:
+    collector, place = routing.collector, ("routing", "collector")
+    if collector.embedding is not None and collector.text == "none":
+        hint = "set collector.text to redacted, or remove embedding"
+        yield (*place, "embedding"), "has nothing to embed: collector.text is none", hint
+    days, text_days = collector.retention_days, collector.text_retention_days
+    # Only if it was written down: the default gives way to a shorter retention_days.
+    written = _at(data, (*place, "text_retention_days")) is not None
+    if written and days is not None and text_days is not None and text_days > days:
+        found = f"{text_days} is longer than retention_days, which is {days}: texts go with their rows"
+        yield (*place, "text_retention_days"), found, f"{days} at most, or null"
+
+
+def _at(data: Any, place: Place) -> Any:
+    for step in place:
+        data = data.get(step) if isinstance(data, dict) else None
+    return data
 
 
 # References that `serve` has an answer for when they are unset: it starts an embedded database, serves the model by a

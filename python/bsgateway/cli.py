@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
 
+from .cli_options import DEFAULT_CONFIG, config_option, database, json_option, state_option
 from .errors import GatewayError
-
-DEFAULT_CONFIG = "gateway.yaml"
-DEFAULT_STATE = ".bsgateway"
-TAIL_SECONDS = 1.0
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+from .logs_cli import logs
 
 
 class _Group(click.Group):
@@ -45,36 +39,9 @@ def main() -> None:
     os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
 
 
-def _config_option(command: Command) -> Command:
-    return click.option(
-        "-c",
-        "--config",
-        type=click.Path(path_type=Path),
-        default=DEFAULT_CONFIG,
-        show_default=True,
-        envvar="BSGATEWAY_CONFIG",
-        help="The gateway.yaml.",
-    )(command)
-
-
-def _state_option(command: Command) -> Command:
-    return click.option(
-        "--state",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=DEFAULT_STATE,
-        show_default=True,
-        envvar="BSGATEWAY_STATE",
-        help="Directory for the embedded database, logs and the master key.",
-    )(command)
-
-
-def _json_option(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="For machines: JSON instead of a table.")(command)
-
-
 @main.command()
-@_config_option
-@_state_option
+@config_option
+@state_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=4000, show_default=True, help="Port to listen on.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
@@ -93,10 +60,10 @@ def _say(line: str) -> None:
 
 
 @main.command()
-@_config_option
-@_state_option
+@config_option
+@state_option
 @click.option("--port", type=click.IntRange(1, 65535), help="Port for the time of the demo.  [default: a free one]")
-@_json_option
+@json_option
 def demo(config: Path, state: Path, port: int | None, as_json: bool) -> None:
     """Start the gateway, send it 20 varied requests, show what became of them and what was saved, stop it."""
     from .demo import run
@@ -109,7 +76,7 @@ def demo(config: Path, state: Path, port: int | None, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_CONFIG)
 @click.option("--print", "show", is_flag=True, help="Show the complete configuration that LiteLLM gets.")
 @click.option("--schema", is_flag=True, help="Show the JSON Schema of gateway.yaml, for editors, and stop.")
-@_json_option
+@json_option
 def check(file: Path, show: bool, schema: bool, as_json: bool) -> None:
     """Report every mistake in a gateway.yaml, with path, line and a hint. Exit code 1 if there is one."""
     from .check import check_file
@@ -140,10 +107,10 @@ def check(file: Path, show: bool, schema: bool, as_json: bool) -> None:
 
 @main.command()
 @click.argument("source")
-@_config_option
+@config_option
 @click.option("--model", default="auto", show_default=True, help="The name the client asks for, if the body has none.")
 @click.option("--call-type", help="LiteLLM's call type, such as acompletion.  [default: guessed from the body]")
-@_json_option
+@json_option
 def explain(source: str, config: Path, model: str, call_type: str | None, as_json: bool) -> None:
     """Show the decision for SOURCE and what each signal adds to it. SOURCE: a text, a request body file, or - ."""
     from .explain import print_decision, read_request
@@ -160,45 +127,42 @@ def explain(source: str, config: Path, model: str, call_type: str | None, as_jso
         print_decision(decision)
 
 
-@main.command()
-@_config_option
-@_state_option
-@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Rows to show.")
-@click.option("--tail", is_flag=True, help="Go on showing new decisions as they arrive.")
-@_json_option
-def logs(config: Path, state: Path, limit: int, tail: bool, as_json: bool) -> None:
-    """Show the newest decisions and what came of them."""
-    from .logs import show
-
-    with _database(config, state) as url, contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(show(url, limit, tail, as_json))
+main.add_command(logs)
 
 
 @main.command()
-@_config_option
-@_state_option
+@config_option
+@state_option
 @click.option("--dry-run", is_flag=True, help="Show what would be applied, change nothing.")
-def migrate(config: Path, state: Path, dry_run: bool) -> None:
+@json_option
+def migrate(config: Path, state: Path, dry_run: bool, as_json: bool) -> None:
     """Bring the database to this version's schema. `serve` does so by itself."""
+    from .check import load_config
     from .store import Store
+
+    partition = load_config(config).routing.collector.partition
 
     async def run(url: str) -> None:
         async with await Store.connect(url) as store:
-            migrations = await (store.pending() if dry_run else store.migrate())
+            migrations = await (store.pending() if dry_run else store.migrate(partition))
         word = "pending" if dry_run else "applied"
+        if as_json:
+            found = [{"version": each.version, "name": each.name, "sha256": each.sha256} for each in migrations]
+            click.echo(json.dumps({word: found}))
+            return
         for migration in migrations:
-            click.echo(f"{word}: {migration.name}")
+            click.echo(f"{word}: {migration.version:04d}_{migration.name}")
         click.echo(f"{len(migrations)} {word}" if migrations else "up to date")
 
-    with _database(config, state) as url:
+    with database(config, state) as url:
         asyncio.run(run(url))
 
 
 @main.command()
-@_config_option
-@_state_option
+@config_option
+@state_option
 @click.option("--port", type=click.IntRange(1, 65535), default=4000, show_default=True, help="Port `serve` would use.")
-@_json_option
+@json_option
 def doctor(config: Path, state: Path, port: int, as_json: bool) -> None:
     """Check versions, configuration, keys, port, database, Ollama and the core. Exit code 1 if something is broken."""
     from .doctor import examine, print_findings
@@ -223,20 +187,3 @@ def version() -> None:
     click.echo(
         f"bsgateway {__version__} ({'native' if NATIVE else 'pure Python'} core), litellm {installed('litellm')}"
     )
-
-
-@contextlib.contextmanager
-def _database(config: Path, state: Path) -> Iterator[str]:
-    """The database of the log: the operator's own, that of a running gateway, or the embedded one for this command."""
-    from .check import load_config
-    from .config import resolve_env
-    from .embedded import EmbeddedPostgres, running_dsn
-
-    url = resolve_env(load_config(config).routing.collector.database_url) or running_dsn(state)
-    if url is not None:
-        yield url
-    elif (state / "postgres").is_dir():
-        with EmbeddedPostgres(state) as embedded:
-            yield embedded.dsn
-    else:
-        raise GatewayError(f"no database: set COLLECTOR_DATABASE_URL, or start the gateway once (no {state}/postgres)")

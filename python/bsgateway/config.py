@@ -185,7 +185,7 @@ class Collector(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 100_000
     queue_bytes: Annotated[
         int, Meta(ge=1_000_000, le=1_000_000_000_000, description="Memory that these rows take at most, estimated.")
-    ] = 268_435_456
+    ] = 402_653_184
     spool: Annotated[Spool, Meta(description="Rows on disk until the database has them.")] = Spool()
     batch_rows: Annotated[int, Meta(ge=1, le=50_000, description="Rows per COPY at most.")] = 1_000
     flush_seconds: Annotated[
@@ -264,6 +264,13 @@ def resolve_env(value: str | None) -> str | None:
     if value is not None and value.startswith(ENV_PREFIX):
         return os.environ.get(value.removeprefix(ENV_PREFIX)) or None
     return value or None
+
+
+def spool_directory(collector: Collector, state: Path) -> Path | None:
+    """Where the rows of a gateway lie whose state directory is `state`; None when there is to be no spool."""
+    if not collector.spool.enabled:
+        return None
+    return state / "spool" if collector.spool.directory is None else Path(collector.spool.directory)
 
 
 def make_analyzer(routing: Routing) -> core.Analyzer:

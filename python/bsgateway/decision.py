@@ -15,6 +15,9 @@ import fastuuid
 import msgspec
 from asyncpg.pgproto.pgproto import UUID as PgUUID
 
+# The records are hidden from Python's cycle collector (gc=False): they can be in no cycle, and many thousands of them,
+# read back from the spool, would have it walk through all of LiteLLM again and again, for half a second each time.
+
 
 class _Documented(str, Enum):
     """A word of a closed list; `doc` says what it means, on the reference page too."""
@@ -58,7 +61,7 @@ class Strategy(str, Enum):
     STATIC = "static"
 
 
-class Contribution(msgspec.Struct, frozen=True):
+class Contribution(msgspec.Struct, frozen=True, gc=False):
     """A signal's share of the score: `value` 0-100, `weight` 0-1, `points` that add up to the raw score."""
 
     signal: str
@@ -67,7 +70,7 @@ class Contribution(msgspec.Struct, frozen=True):
     points: float
 
 
-class Caller(msgspec.Struct, frozen=True):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who asked, as LiteLLM authenticated it. `key_hash` is LiteLLM's hash of the key; the key itself is nowhere."""
 
     call_id: str | None = None
@@ -80,7 +83,7 @@ class Caller(msgspec.Struct, frozen=True):
     user_agent: str | None = None
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One decision. Score fields are None unless the request was routed by score.
 
     `complexity_score` is 0-100 after `bias`; `raw_score` is the classifier's own, before bias and rounding.
@@ -118,7 +121,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     token_encoding: str | None = None
 
 
-class Texts(msgspec.Struct, frozen=True, kw_only=True):
+class Texts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The words of a request, kept only when `collector.text` says so: a row of `routing_texts`.
 
     `redacted` tells whether keys and personal data were replaced by placeholders; a request's own words until then.
@@ -135,7 +138,7 @@ class Texts(msgspec.Struct, frozen=True, kw_only=True):
         return f"Texts(decision_id={self.decision_id!r}, ...)"
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the provider did. `status` is success or failure; a later success replaces a failure of the same decision,
     as LiteLLM reports a failed attempt before the fallback that then succeeds. Costs in US dollars, None when unpriced.
 

@@ -6,7 +6,9 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,17 +18,22 @@ from rich.text import Text
 
 from ._version import __version__
 from .check import check_file
-from .config import Config, resolve_env
+from .config import Config, resolve_env, spool_directory
+from .connections import describe
 from .core import NATIVE
 from .embedded import is_available, running_dsn
 from .errors import GatewayError, StoreError
-from .store import Store, describe
+from .log.metrics import Metrics
+from .log.spool import Backlog, SpoolError, survey
+from .store import Store
 from .terminal import wide_console
 from .upstreams import local_model
 
 OK, WARN, BROKEN = "ok", "warning", "broken"
 TESTED_LITELLM = "1.106."
 """LiteLLM's releases change what callbacks see; this series is what the tests run against."""
+BACKLOG_SECONDS = 60.0
+"""Rows that wait longer than this wait for something."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -46,7 +53,14 @@ def examine(config_path: Path, state: Path, port: int) -> list[Finding]:
         advice = f"run `bsgateway check {config_path}`"
         return [*findings, Finding("configuration", BROKEN, f"{config_path}: {len(problems)} mistake(s)", advice)]
     findings.append(Finding("configuration", OK, f"{config_path}: {len(config.routing.tiers)} tiers"))
-    return [*findings, *_upstreams(config), _port(port), _database(config, state)]
+    return [
+        *findings,
+        *_upstreams(config),
+        _port(port),
+        _database(config, state),
+        *_spool(config, state),
+        *_embedding(config),
+    ]
 
 
 def _versions() -> Iterator[Finding]:
@@ -105,6 +119,79 @@ def _database(config: Config, state: Path) -> Finding:
         return Finding("database", OK, "embedded PostgreSQL, not running now: `bsgateway serve` starts it")
     advice = "pip install 'bsgateway[embedded]', or set COLLECTOR_DATABASE_URL"
     return Finding("database", BROKEN, "none configured, and no embedded PostgreSQL installed", advice)
+
+
+def _spool(config: Config, state: Path) -> Iterator[Finding]:
+    """What waits for the database, and what the gateways that share the spool say of their logs."""
+    collector = config.routing.collector
+    if not collector.enabled:
+        return
+    directory = spool_directory(collector, state)
+    if directory is None:
+        yield Finding("spool", WARN, "routing.collector.spool.enabled is false", "a process that dies loses its rows")
+        return
+    try:
+        backlogs = survey(directory)
+    except SpoolError as error:
+        yield Finding("spool", BROKEN, str(error), "make it a directory on a local disk that the gateway can write to")
+        return
+    yield _backlog(directory, backlogs)
+    for backlog in backlogs:
+        if backlog.error is not None:
+            advice = "keep the file; start the gateway: it sets a damaged file aside"
+            yield Finding("spool", BROKEN, f"{backlog.path}: {backlog.error}", advice)
+    yield from _log(backlogs)
+
+
+def _backlog(directory: Path, backlogs: Sequence[Backlog]) -> Finding:
+    rows, size = sum(b.rows for b in backlogs), sum(b.size for b in backlogs)
+    if not rows:
+        return Finding("spool", OK, f"{directory}: empty")
+    age = time.time() - min(b.oldest_at for b in backlogs if b.oldest_at is not None)
+    found = f"{directory}: {rows} rows wait, {size / 1e6:.1f} MB, the oldest for {age:.0f} s"
+    left = sum(b.rows for b in backlogs if not b.in_use)
+    if left:
+        return Finding("spool", WARN, f"{found}; {left} of them of processes that ended", "start the gateway")
+    if age > BACKLOG_SECONDS:
+        return Finding("spool", WARN, found, "see the check of the database, and the gateway's messages")
+    return Finding("spool", OK, found)
+
+
+def _log(backlogs: Sequence[Backlog]) -> Iterator[Finding]:
+    """What running gateways last said: what is lost, and what the database refused."""
+    said = [msgspec.json.decode(b.status, type=Metrics) for b in backlogs if b.in_use and b.status is not None]
+    if not said:
+        return
+    dropped: Counter[str] = Counter()
+    for metrics in said:
+        dropped.update(metrics.dropped)
+    written, letters = sum(m.written for m in said), sum(m.dead_lettered for m in said)
+    found = f"{written} rows written since the start of {len(said)} process(es)"
+    if letters:
+        found += f", {letters} in routing_dead_letters"
+    if any(m.circuit == "open" for m in said):
+        found += f", the database is waited for ({next(m.last_error for m in said if m.circuit == 'open')})"
+    if dropped:
+        causes = ", ".join(f"{cause} {count}" for cause, count in sorted(dropped.items()))
+        yield Finding("log", WARN, f"{found}; lost: {causes}", "docs/log.md says what each cause means")
+    elif letters:
+        yield Finding("log", WARN, found, "see the reasons in the table; docs/log.md says how")
+    else:
+        yield Finding("log", OK, found)
+
+
+def _embedding(config: Config) -> Iterator[Finding]:
+    settings = config.routing.collector.embedding
+    if settings is None or not config.routing.collector.enabled:
+        return
+    from .log.embeddings import probe
+
+    problem = asyncio.run(probe(settings))
+    if problem is None:
+        yield Finding("embedding", OK, f"{settings.model} answers")
+    else:
+        found, _, advice = problem.partition(": ")
+        yield Finding("embedding", WARN, found, advice)
 
 
 def _unshared(url: str) -> Finding | None:

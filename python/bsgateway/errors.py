@@ -6,6 +6,7 @@
     ├── ConfigError       gateway.yaml cannot be used; `problems` lists every mistake
     ├── AnalysisError     a request body could not be analysed
     ├── StoreError        PostgreSQL could not be reached, started or migrated
+    ├── ExportError       rows of the log could not be written to a file
     └── LocalServerError  a local model or stand-in process did not start
 
 None of them ever reaches a client of the proxy: the hook fails open.  They are for the operator (CLI, start-up)
@@ -33,6 +34,10 @@ class AnalysisError(GatewayError):
 
 class StoreError(GatewayError):
     """PostgreSQL could not be reached, started or migrated."""
+
+
+class ExportError(GatewayError):
+    """Rows of the log could not be written to a file, or it is there already."""
 
 
 class LocalServerError(GatewayError):

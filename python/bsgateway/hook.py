@@ -49,6 +49,12 @@ _FIELDS = tuple((name, field) for name, field in HEADERS.items() if name != MODE
 MAX_HEADER = 512
 """Characters of a header's value."""
 
+NO_LOG_HEADER = "x-bsgateway-no-log"
+"""Request header by which a client keeps its request out of the log, as far as `collector.opt_out` lets it."""
+NO_LOG = "bsgateway_no_log"
+"""The same in the metadata of a request's body."""
+_YES = frozenset(("true", "1", "yes"))
+
 # Call types whose `metadata` is the client's own: LiteLLM keeps its own in `litellm_metadata` there.
 _OWN_METADATA = frozenset(("anthropic_messages", "aresponses", "responses"))
 _METADATA = ("metadata", "litellm_metadata")
@@ -60,11 +66,13 @@ class RoutingDecision(dict[str, Any]):
 
     `id` is the decision's. `call_id` is the request's, `group` the model group of LiteLLM's latest attempt. Google's
     format needs them: LiteLLM answers it by a call of its own inside, which has another id and knows of no group.
+    `logged` is False for a request that opted out of the log, row and all.
     """
 
     id: UUID
     call_id: str | None = None
     group: str | None = None
+    logged: bool = True
 
 
 class GatewayCallback(CustomLogger):
@@ -79,6 +87,9 @@ class GatewayCallback(CustomLogger):
             before_drain=host.flush_log,
         )
         self.errors = 0
+        self.opted_out = 0  # requests that kept their words or their row out of the log
+        self._opt_out = gateway.config.routing.collector.opt_out
+        self._may_opt_out = self._opt_out != "nothing"
         core.warm(gateway.config.routing.analysis.encoding)  # now, not at the first request
 
     async def stop(self) -> None:
@@ -113,7 +124,12 @@ class GatewayCallback(CustomLogger):
         data["model"] = decision.resolved_model
         routing = metadata[STAMP] = metadata[KEPT] = RoutingDecision(stamp(decision))
         routing.id, routing.call_id = decision.decision_id, decision.caller.call_id
-        self.lifecycle.record(decision)
+        if self._may_opt_out and _opts_out(data):
+            self.opted_out += 1
+            texts = None
+            routing.logged = self._opt_out == "text"
+        if routing.logged:
+            self.lifecycle.record(decision)
         if texts is not None:
             self.lifecycle.record(texts)
         host.ask_for_usage(data, call_type)
@@ -172,7 +188,7 @@ class GatewayCallback(CustomLogger):
         for those."""
         try:
             routing = _stamp_of(request_data)
-            if routing is not None:
+            if routing is not None and routing.logged:
                 self.lifecycle.record(outcome.from_refusal(routing.id, routing.call_id, original_exception))
         except Exception as error:
             self._failed("failure", error)
@@ -181,7 +197,7 @@ class GatewayCallback(CustomLogger):
         try:
             params = kwargs.get("litellm_params") or {}
             routing = _stamp_of(params) or _stamp_of(kwargs)
-            if routing is not None:
+            if routing is not None and routing.logged:
                 self.lifecycle.ensure_running()
                 ended = outcome.from_call(routing.id, routing.call_id, kwargs, start, end, status, routing.group)
                 self.lifecycle.record(self._priced(ended, cached=kwargs.get("cache_hit") is True))
@@ -223,6 +239,19 @@ def _stamp_of(holder: Mapping[str, Any]) -> RoutingDecision | None:
         if isinstance(metadata, dict) and isinstance(found := metadata.get(KEPT), RoutingDecision):
             return found
     return None
+
+
+def _opts_out(data: dict[str, Any]) -> bool:
+    """Whether the client asks to be left out of the log. Its word is taken out of `metadata`, which is the client's own
+    or holds what the client put there: some of it goes to the provider, who may refuse a key that is not text."""
+    metadata = data.get("metadata")
+    marked = isinstance(metadata, dict) and _is_yes(metadata.pop(NO_LOG, None))
+    headers = mapping(mapping(data.get("proxy_server_request")).get("headers"))  # names in lower case, as ASGI has them
+    return marked or _is_yes(headers.get(NO_LOG_HEADER))
+
+
+def _is_yes(value: Any) -> bool:
+    return value.strip().lower() in _YES if isinstance(value, str) else isinstance(value, int) and value == 1
 
 
 def _caller(key: Any, data: dict[str, Any], metadata: dict[str, Any]) -> Caller:

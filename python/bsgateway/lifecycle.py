@@ -1,29 +1,42 @@
 """From the first event loop to the last flush: the log of one process.
 
-One task holds it. Stopping is cancelling that task, which then flushes. The hook does so when the proxy shuts down; in
-any other event loop the end of the loop, which cancels all tasks, does the same.
+A thread of its own writes it. One task of the proxy's event loop stands for it there: stopping is cancelling that task,
+which then has the thread flush and end. The hook does so when the proxy shuts down; in any other event loop the end of
+the loop, which cancels all tasks, does the same.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .config import Collector, resolve_env
+from .config import Collector, resolve_env, spool_directory
 from .decision import Decision, Outcome, Texts
+from .log.metrics import Metrics
+from .log.pipeline import Pipeline
 from .log.queue import Recorder
+from .log.redaction import redacted
 from .log.sink import PostgresSink
-from .log.writer import Writer
+from .log.thread import LogThread
+from .rows import Item
+
+if TYPE_CHECKING:
+    from .log.embedder import Embedder
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 20.0
-"""Longest wait at shutdown for rows to reach the database."""
+"""Longest wait at shutdown for rows to be safe, in the database or in the spool."""
+STATE_VARIABLE = "BSGATEWAY_STATE"
+DEFAULT_STATE = ".bsgateway"
 
 
 class Lifecycle:
-    """Owns the queue of one process and the task that writes it. `unlogged` counts rows that had nowhere to go."""
+    """Owns the queue of one process and the thread that writes it. `unlogged` counts rows that had nowhere to go."""
 
     def __init__(
         self,
@@ -32,13 +45,11 @@ class Lifecycle:
         before_drain: Callable[[], Awaitable[None]],
     ) -> None:
         self.unlogged = 0
-        self.recorder = Recorder(max_rows=collector.queue_rows)
-        self.writer: Writer | None = None
+        self.recorder = Recorder(collector.queue_rows, collector.queue_bytes)
+        self.thread: LogThread | None = None
         url = resolve_env(collector.database_url) if collector.enabled else None
         if url is not None:
-            self.writer = Writer(
-                self.recorder, PostgresSink(url), batch_rows=collector.batch_rows, max_age=collector.flush_seconds
-            )
+            self.thread = LogThread(lambda: _make_pipeline(collector, url, self.recorder))
         elif collector.enabled:
             log.warning(
                 "no decision is logged: routing.collector.database_url is unset; set COLLECTOR_DATABASE_URL, "
@@ -50,7 +61,7 @@ class Lifecycle:
 
     def record(self, item: Decision | Texts | Outcome) -> None:
         """Hand a row to the log. Never waits, never raises."""
-        if self.writer is None:
+        if self.thread is None:
             self.unlogged += 1
         else:
             self.recorder.record(item)
@@ -66,9 +77,13 @@ class Lifecycle:
             self._task.cancel()
             await asyncio.wait([self._task])
 
+    def metrics(self) -> Metrics | None:
+        """What the log did; None when there is none, or it has not begun."""
+        return self.thread.metrics() if self.thread is not None else None
+
     async def _run(self) -> None:
-        if self.writer is not None:
-            self.writer.start()
+        if self.thread is not None:
+            self.thread.start()
         try:
             await self._start()
             await asyncio.Event().wait()
@@ -84,5 +99,37 @@ class Lifecycle:
 
     async def _flush(self) -> None:
         await self._before_drain()
-        if self.writer is not None and (left := await self.writer.stop(DRAIN_SECONDS)):
+        if self.thread is not None and (left := await self.thread.stop(DRAIN_SECONDS)):
             log.error("%d rows of the routing log could not be written before the end and are lost", left)
+
+
+def _make_pipeline(collector: Collector, url: str, recorder: Recorder) -> Pipeline:
+    def prepare(rows: Sequence[Item]) -> list[Item]:
+        """What may be stored of them."""
+        if collector.text != "redacted":
+            return list(rows)
+        return [kept for row in rows if (kept := _redacted(row, collector.text_chars, recorder)) is not None]
+
+    state = Path(os.environ.get(STATE_VARIABLE) or DEFAULT_STATE)
+    sink = PostgresSink(url, collector)
+    embedder = _make_embedder(collector, sink)
+    return Pipeline(collector, spool_directory(collector, state), recorder, sink, prepare, embedder)
+
+
+def _make_embedder(collector: Collector, sink: PostgresSink) -> Embedder | None:
+    if collector.embedding is None or collector.text == "none":
+        return None
+    from .log.embedder import Embedder  # Ollama's client is worth its memory only where it is used
+
+    return Embedder(collector.embedding, sink.store, redacted_only=collector.text == "redacted")
+
+
+def _redacted(row: Item, cut_at: int, recorder: Recorder) -> Item | None:
+    """`row` without keys and personal data; None, and counted, for words that cannot be freed of them."""
+    if not isinstance(row, Texts):
+        return row
+    try:
+        return redacted(row, cut_at)
+    except Exception as error:
+        recorder.drop("redaction_failed", 1, type(error).__name__)
+        return None

@@ -9,19 +9,21 @@ last and may be null or has a default.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
+import time
 from functools import cache
 from typing import TYPE_CHECKING
 
+import asyncpg
 import msgspec
 
 from bsgateway.errors import StoreError
 from bsgateway.sql import queries, read
 
 if TYPE_CHECKING:
-    import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
@@ -31,6 +33,11 @@ log = logging.getLogger(__name__)
 FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 # Seconds: others may hold the lock for as long as their migration of a large table takes.
 TIMEOUT = 3600.0
+# Writers queue behind a migration that waits for its table, which a backup may hold for hours. So it waits this many
+# milliseconds, and tries again after a pause, in seconds, until TIMEOUT.
+LOCK_TIMEOUT = 2_000
+LOCK_PAUSE = 1.0
+WARN_EVERY = 30.0
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -89,19 +96,37 @@ async def migrate(connection: Connection) -> tuple[Migration, ...]:
     Raises StoreError as `pending` does, and asyncpg's error when a migration fails; that one then leaves no trace.
     """
     applied: list[Migration] = []
+    deadline, warn_at = time.monotonic() + TIMEOUT, time.monotonic() + WARN_EVERY
     while True:
-        async with connection.transaction():
-            # Not a lock of the session: a connection pooler between may give the next transaction another session.
-            await connection.execute(queries().lock_migrations.sql, timeout=TIMEOUT)
-            if not await queries().has_migrations(connection):
-                await queries().create_migrations(connection)
-            todo = await pending(connection)
-            if not todo:
-                return tuple(applied)
-            migration = todo[0]
-            await connection.execute(migration.sql, timeout=TIMEOUT)
-            await queries().add_migration(
-                connection, version=migration.version, name=migration.name, sha256=migration.sha256
-            )
+        try:
+            migration = await _apply_next(connection)
+        except asyncpg.LockNotAvailableError:
+            if time.monotonic() > deadline:
+                raise
+            if time.monotonic() > warn_at:
+                warn_at = time.monotonic() + WARN_EVERY
+                log.warning("a migration waits for another session to let go of its lock on the tables of the log")
+            await asyncio.sleep(LOCK_PAUSE)
+            continue
+        if migration is None:
+            return tuple(applied)
         log.info("applied migration %04d_%s", migration.version, migration.name)
         applied.append(migration)
+
+
+async def _apply_next(connection: Connection) -> Migration | None:
+    async with connection.transaction():
+        # Not a lock of the session: a connection pooler between may give the next transaction another session.
+        await connection.execute(queries().lock_migrations.sql, timeout=TIMEOUT)
+        await connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}")
+        if not await queries().has_migrations(connection):
+            await queries().create_migrations(connection)
+        todo = await pending(connection)
+        if not todo:
+            return None
+        migration = todo[0]
+        await connection.execute(migration.sql, timeout=TIMEOUT)
+        await queries().add_migration(
+            connection, version=migration.version, name=migration.name, sha256=migration.sha256
+        )
+    return migration

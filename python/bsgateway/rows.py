@@ -67,6 +67,17 @@ def read_log_row(decision: Mapping[str, Any], outcome: Mapping[str, Any] | None)
     )
 
 
+def cleaned(record: Item) -> Item:
+    """`record` with all its text as PostgreSQL can store it."""
+    limit = None if isinstance(record, Texts) else MAX_NAME
+    changes: dict[str, Any] = {
+        name: clean(value, limit) for name in record.__struct_fields__ if type(value := getattr(record, name)) is str
+    }
+    if isinstance(record, Decision):
+        changes["caller"] = Caller(*_cleaned(msgspec.structs.astuple(record.caller), limit))
+    return msgspec.structs.replace(record, **changes)
+
+
 def clean(text: str, limit: int | None = None) -> str:
     """`text` as PostgreSQL can store it: at most `limit` characters; NUL and lone surrogates become U+FFFD.
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from bsgateway import migrations
-from bsgateway.decision import Decision, Outcome, Texts
+from bsgateway import maintenance, migrations
+from bsgateway.burial import letter
+from bsgateway.connections import CONNECT_TIMEOUT, create_pool, describe, explained
+from bsgateway.decision import Decision, Outcome, Texts, now
 from bsgateway.errors import StoreError
+from bsgateway.maintenance import Maintained, Period
 from bsgateway.migrations import Migration
 from bsgateway.rows import (
     LOG_COLUMNS,
@@ -35,21 +37,29 @@ from bsgateway.rows import (
 from bsgateway.sql import queries
 
 if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
-
-    Pool = asyncpg.Pool[asyncpg.Record]
-    Connection = PoolConnectionProxy[asyncpg.Record]
+    from bsgateway.connections import Connection, Pool
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 4  # of each worker: one writes, the others are for commands and pages
-CONNECT_TIMEOUT = 10.0  # seconds
-COMMAND_TIMEOUT = 30.0  # seconds for one statement
-# Partitions are made at each start for this time around it: the rows of clocks that are wrong, and months to come.
-PARTITIONS_BEHIND = timedelta(days=31)
-PARTITIONS_AHEAD = timedelta(days=93)
 # Rows encoded between two turns of the event loop, which requests need too: about 1 ms.
 ROWS_PER_TURN = 100
+# A batch is given up after this time: a server that does not answer must not hold it for ever. Seconds.
+WRITE_TIMEOUT = 10.0
+ROWS_PER_SECOND = 500  # of the slowest server: a large batch has more time
+# What the server says of a row, in good health itself.
+_ROW_FAULTS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+# What a write asks of the server, with BEGIN and for its transaction only, so that it costs no round trip and passes a
+# connection pooler: not to wait for a locked table for long, as each new trial would be one more that waits; and to let
+# go of what it holds when this process, or the network between, is gone. In milliseconds, keepalives in seconds.
+BEGIN = (
+    "BEGIN; "
+    "SET LOCAL lock_timeout = 5000; "
+    "SET LOCAL statement_timeout = {timeout}; "
+    "SET LOCAL idle_in_transaction_session_timeout = {timeout}; "
+    "SET LOCAL tcp_keepalives_idle = 10; "
+    "SET LOCAL tcp_keepalives_interval = 5; "
+    "SET LOCAL tcp_keepalives_count = 3"
+)
 
 
 class _Table(NamedTuple):
@@ -63,12 +73,13 @@ class _Table(NamedTuple):
     insert: str  # the query that carries them over
 
 
-# In the order they are written, which is that of bsg_make_partitions: the two lock tables in one order.
 _TABLES = (
     _Table(Decision, "routing_logs", LOG_COLUMNS, log_row, "staged_logs", "insert_logs"),
     _Table(Texts, "routing_texts", TEXT_COLUMNS, text_row, "staged_texts", "insert_texts"),
     _Table(Outcome, "routing_outcomes", OUTCOME_COLUMNS, outcome_row, "staged_outcomes", "upsert_outcomes"),
 )
+
+_RECORDS = frozenset(table.record for table in _TABLES)
 
 
 class TierSavings(msgspec.Struct, frozen=True):
@@ -92,6 +103,7 @@ class Counts(msgspec.Struct, frozen=True):
     texts: int
     outcomes: int
     feedback: int
+    dead_letters: int = 0
 
 
 class Store:
@@ -103,18 +115,18 @@ class Store:
 
     @classmethod
     async def connect(cls, dsn: str) -> Store:
-        """Connect to the PostgreSQL at `dsn`, a URL as libpq takes it. Raises StoreError, never with the password."""
+        """Connect to the PostgreSQL at `dsn`, a URL as libpq takes it. Raises StoreError, never with the password.
+
+        Of several hosts each new connection takes the first that can be written to, unless the DSN has another
+        target_session_attrs.
+        """
         address = describe(dsn)
-        with _explained(f"cannot connect to PostgreSQL at {address}", "check COLLECTOR_DATABASE_URL and the server"):
-            pool = await asyncpg.create_pool(
-                dsn,
-                min_size=1,
-                max_size=MAX_CONNECTIONS,
-                timeout=CONNECT_TIMEOUT,
-                command_timeout=COMMAND_TIMEOUT,
-                init=init_connection,
-                server_settings={"application_name": "bsgateway"},
-            )
+        what, remedy = f"cannot connect to PostgreSQL at {address}", "check COLLECTOR_DATABASE_URL and the server"
+        try:
+            with explained(what, remedy):
+                pool = await create_pool(dsn)
+        except ValueError:  # a DSN that cannot be parsed, whose error quotes it
+            raise StoreError(f"{what}: {remedy}") from None
         return cls(pool, address)
 
     async def close(self) -> None:
@@ -130,36 +142,57 @@ class Store:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    @asynccontextmanager
+    async def acquire(self, failed: str = "cannot use") -> AsyncIterator[Connection]:
+        """A connection of the pool, for as long as the block runs. `failed` begins the messages of errors.
+
+        What asyncpg raises in the block becomes a StoreError, such as "cannot use PostgreSQL at host/database: ...".
+        """
+        with self._explained(failed):
+            async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
+                try:
+                    yield connection
+                except (asyncpg.ReadOnlySQLTransactionError, asyncio.TimeoutError, OSError):
+                    connection.terminate()  # a new one may find another server
+                    raise
+
     async def pending(self) -> tuple[Migration, ...]:
         """The migrations that `migrate` would apply. Changes nothing. Raises StoreError."""
-        with self._explained("cannot read the migrations of"):
-            async with self._pool.acquire() as connection:
-                return await migrations.pending(connection)
+        async with self.acquire("cannot read the migrations of") as connection:
+            return await migrations.pending(connection)
 
-    async def migrate(self) -> tuple[Migration, ...]:
-        """Bring the schema up to date, and make the partitions of the months around now; what was applied.
+    async def migrate(self, partition: Period = "month") -> tuple[Migration, ...]:
+        """Bring the schema up to date, and make the partitions of the time to come; what was applied.
 
         Raises StoreError. That partitions cannot be made is only logged: rows go to the default ones meanwhile.
         """
-        with self._explained("cannot migrate"):
-            async with self._pool.acquire() as connection:
-                applied = await migrations.migrate(connection)
-        now = datetime.now(timezone.utc)
+        async with self.acquire("cannot migrate") as connection:
+            applied = await migrations.migrate(connection)
+        moment = now()
         try:
-            await self.make_partitions(now - PARTITIONS_BEHIND, now + PARTITIONS_AHEAD)
+            await self.make_partitions(moment, moment + maintenance.AHEAD[partition], partition)
         except StoreError as error:
             log.warning("rows go to the default partitions until `bsgateway migrate` succeeds: %s", error)
         return applied
 
-    async def make_partitions(self, first: datetime, last: datetime) -> int:
-        """Make the monthly partitions that are missing from `first` to `last`; how many. Raises StoreError.
+    async def make_partitions(self, first: datetime, last: datetime, partition: Period = "month") -> int:
+        """Make the partitions that are missing from the period of `first` to that of `last`; how many.
 
-        Rows that lie in the default partitions move to where they belong.
+        Rows that lie in the default partitions move to where they belong. Raises StoreError.
         """
-        with self._explained("cannot make partitions in"):
-            async with self._pool.acquire() as connection, connection.transaction():
-                made: int = await queries().make_partitions(connection, first=first, last=last)
-                return made
+        async with self.acquire("cannot make partitions in") as connection:
+            return await maintenance.make_partitions(connection, first, last, partition)
+
+    async def maintain(
+        self, partition: Period, retention_days: int | None, text_retention_days: int | None
+    ) -> Maintained:
+        """Make partitions ahead, and drop and erase what is too old: to be called every hour or so by every worker.
+
+        See `bsgateway.maintenance.maintain`. Takes a minute at most, and writers wait for it half a second at most.
+        Raises StoreError.
+        """
+        async with self.acquire("cannot maintain the log in") as connection:
+            return await maintenance.maintain(connection, partition, retention_days, text_retention_days)
 
     async def copy(self, batch: Sequence[Item]) -> None:
         """Write a batch in one transaction: all of it or nothing. What is stored already stays as it is.
@@ -167,12 +200,34 @@ class Store:
         Raises asyncpg's errors, OSError and TimeoutError as they come, and ValueError, TypeError or OverflowError for a
         value that does not fit its column: `bsgateway.log.sink` sorts them.
         """
-        if strange := {type(item).__name__ for item in batch if not isinstance(item, (Decision, Texts, Outcome))}:
+        if strange := {type(item).__name__ for item in batch if type(item) not in _RECORDS}:
             raise TypeError(f"not a record of the log: {', '.join(sorted(strange))}")
+        seconds = WRITE_TIMEOUT + len(batch) / ROWS_PER_SECOND
+        async with self._writing() as connection:
+            await asyncio.wait_for(_write(connection, batch, BEGIN.format(timeout=round(seconds * 1000))), seconds)
+
+    async def bury(self, item: object, reason: str) -> None:
+        """Keep a record that its table refused, as a row of routing_dead_letters; a second time changes nothing.
+
+        `reason` is stored and shown: it must quote no data. Raises what `copy` raises for a server that is away.
+        """
+
+        async def write(connection: Connection) -> None:
+            await connection.execute(BEGIN.format(timeout=round(WRITE_TIMEOUT * 1000)))
+            await queries().bury(connection, **letter(item, reason))
+            await connection.execute("COMMIT")
+
+        async with self._writing() as connection:
+            await asyncio.wait_for(write(connection), WRITE_TIMEOUT)
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[Connection]:
         async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
             try:
-                if not await _copy(connection, batch, staged=False):
-                    await _copy(connection, batch, staged=True)
+                yield connection
+            except _ROW_FAULTS:
+                await connection.execute("ROLLBACK", timeout=WRITE_TIMEOUT)
+                raise
             except BaseException:
                 # No rollback: a server that does not answer would not answer to that either, and after a failover a
                 # new connection finds the server that can be written to.
@@ -187,12 +242,11 @@ class Store:
         before the newest id (the age of a batch and the time of a flush) and skips what it has seen.
         Raises StoreError.
         """
-        with self._explained("cannot read the log in"):
-            async with self._pool.acquire() as connection:
-                if after is None:
-                    found = [row async for row in queries().newest(connection, limit=limit)][::-1]
-                else:
-                    found = [row async for row in queries().following(connection, after=after, limit=limit)]
+        async with self.acquire("cannot read the log in") as connection:
+            if after is None:
+                found = [row async for row in queries().newest(connection, limit=limit)][::-1]
+            else:
+                found = [row async for row in queries().following(connection, after=after, limit=limit)]
         try:
             return [read_log_row(row["decision"], row["outcome"]) for row in found]
         except msgspec.ValidationError as error:
@@ -202,79 +256,43 @@ class Store:
 
     async def savings(self, since: datetime) -> list[TierSavings]:
         """Requests and costs of each tier since a moment, in the order of their names. Raises StoreError."""
-        with self._explained("cannot read the log in"):
-            async with self._pool.acquire() as connection:
-                found = [row async for row in queries().savings(connection, since=since)]
+        async with self.acquire("cannot read the log in") as connection:
+            found = [row async for row in queries().savings(connection, since=since)]
         return [TierSavings(**row) for row in found]
 
     async def counts(self) -> Counts:
         """Rows of each table, counted one by one. Raises StoreError."""
-        with self._explained("cannot read the log in"):
-            async with self._pool.acquire() as connection:
-                return Counts(**await queries().counts(connection))
+        async with self.acquire("cannot read the log in") as connection:
+            return Counts(**await queries().counts(connection))
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        with _explained(f"{what} PostgreSQL at {self.address}", "run `bsgateway doctor`"):
+        with explained(f"{what} PostgreSQL at {self.address}", "run `bsgateway doctor`"):
             yield
 
 
-def describe(dsn: str) -> str:
-    """Host, port and database of a DSN, without user and password, for messages."""
-    try:
-        url = urlsplit(dsn)
-        given = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        host, port = url.hostname or given.get("host"), url.port or given.get("port")
-    except ValueError:
-        return "an address that is not a URL"
-    if url.scheme not in ("postgresql", "postgres"):
-        return "an address that is not a URL"
-    database = url.path.lstrip("/") or given.get("dbname") or given.get("database") or ""
-    return f"{host or 'localhost'}{f':{port}' if port else ''}/{database}"
+async def _write(connection: Connection, batch: Sequence[Item], begin: str) -> None:
+    """Write a batch in one transaction.
 
-
-@contextmanager
-def _explained(what: str, remedy: str) -> Iterator[None]:
-    """Turn what asyncpg raises into a StoreError."""
-    try:
-        yield
-    except StoreError as error:
-        raise StoreError(f"{what}: {error}") from error
-    except asyncio.TimeoutError:
-        raise StoreError(f"{what}: no answer in time: {remedy}") from None
-    except asyncpg.UndefinedTableError as error:
-        raise StoreError(f"{what}: {error.args[0]}: run `bsgateway migrate`") from None
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise StoreError(f"{what}: {error}: {remedy}") from None
-    except ValueError:  # a DSN that cannot be parsed, whose error quotes it
-        raise StoreError(f"{what}: {remedy}") from None
-
-
-async def init_connection(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Let a connection take and give jsonb as Python values."""
-    # The binary format of jsonb is its version, 1, and then the text.
-    await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        encoder=lambda value: b"\x01" + msgspec.json.encode(value),
-        decoder=lambda data: msgspec.json.decode(data[1:]),
-        format="binary",
-    )
-
-
-async def _copy(connection: Connection, batch: Sequence[Item], staged: bool) -> bool:
-    """Write a batch in one transaction, if `staged` by way of the staging tables.
-
-    False, and nothing written, when a row is stored already and the batch was not staged. Staging takes twice the round
-    trips, each of which costs the requests of this process time, and it is seldom needed: a row comes again after a
-    fault, and a second outcome mostly in the same batch as the first.
+    First without staging, which takes twice the round trips, each of which costs the requests of this process time. It
+    is seldom needed: a row comes again after a fault, and a second outcome mostly in the same batch as the first.
     """
-    transaction = connection.transaction()
-    await transaction.start()
+    try:
+        await connection.execute(begin)
+        await _copy(connection, batch, staged=False)
+    except asyncpg.UniqueViolationError:  # a row is stored already
+        await connection.execute("ROLLBACK")
+        await connection.execute(begin)
+        await _copy(connection, batch, staged=True)
+    await connection.execute("COMMIT")
+
+
+async def _copy(connection: Connection, batch: Sequence[Item], staged: bool) -> None:
+    """Send a batch, if `staged` by way of the staging tables."""
     if staged:
         await queries().create_staging(connection)
     for table in _TABLES:
-        records = [item for item in batch if isinstance(item, table.record)]
+        records = [item for item in batch if type(item) is table.record]
         if not records:
             continue
         rows = _paced(map(table.to_row, _settled(records)))
@@ -284,13 +302,7 @@ async def _copy(connection: Connection, batch: Sequence[Item], staged: bool) -> 
             )
             await getattr(queries(), table.insert)(connection)
         else:
-            try:
-                await connection.copy_records_to_table(table.name, columns=table.columns, records=rows)
-            except asyncpg.UniqueViolationError:
-                await transaction.rollback()
-                return False
-    await transaction.commit()
-    return True
+            await connection.copy_records_to_table(table.name, columns=table.columns, records=rows)
 
 
 def _settled(records: Sequence[Item]) -> Iterable[Item]:

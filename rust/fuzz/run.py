@@ -26,13 +26,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ATTACKS = ROOT / "tests" / "attacks" / "bodies"
-TARGETS = ("extract", "glob", "texts", "tokens")
-MAX_BYTES = {"extract": 8192, "glob": 400, "texts": 16384, "tokens": 4096}
-DICTIONARIES = {"extract": "extract.dict", "texts": "texts.dict", "tokens": "texts.dict"}
+TARGETS = ("extract", "glob", "redact", "texts", "tokens")
+MAX_BYTES = {"extract": 8192, "glob": 400, "redact": 4096, "texts": 16384, "tokens": 4096}
+DICTIONARIES = {"extract": "extract.dict", "redact": "redact.dict", "texts": "texts.dict", "tokens": "texts.dict"}
 HANG = 20  # seconds that one input may take
 # How often --smoke runs a target, some ten seconds. A number of runs from one seed, not a time, so that a slow machine
 # does the same work; nearly the same inputs, too: addresses and the memo's random key lead the fuzzer aside a little.
-SMOKE = {"extract": 40_000, "glob": 500_000, "texts": 150_000, "tokens": 120_000}
+SMOKE = {"extract": 40_000, "glob": 500_000, "redact": 20_000, "texts": 150_000, "tokens": 120_000}
 COVERAGE = (
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -84,6 +84,10 @@ def write_seeds(target: str, folder: Path) -> None:
     elif target == "glob":
         names = json.loads((ATTACKS / "names.json").read_text(encoding="utf-8"))
         texts = [f"{name}\n*\n[!a-z]?{name}" for name in names]
+    elif target == "redact":
+        for name in ("positives.tsv", "lookalikes.tsv"):
+            lines = (ROOT / "tests" / "redaction" / name).read_text(encoding="utf-8").splitlines()
+            texts += [line.split("\t")[2] for line in lines if not line.startswith("#")]
     for number, text in enumerate(texts):
         (folder / f"attack-{number}").write_bytes(text.encode("utf-8", "surrogatepass"))
 

@@ -1,4 +1,4 @@
-"""No words of a prompt and no key in anything the gateway writes, whatever goes wrong."""
+"""What the gateway writes, whatever goes wrong: words of a prompt in the log's own files only, secrets nowhere."""
 
 from __future__ import annotations
 
@@ -63,6 +63,19 @@ def state_files(gateway: Gateway) -> list[Path]:
     return found
 
 
+def log_files(gateway: Gateway) -> list[Path]:
+    """Where the words of requests may be: the files of the database and of the spool."""
+    assert gateway.state is not None
+    homes = (gateway.state / "postgres" / "data", gateway.state / "spool")
+    return [path for path in state_files(gateway) if any(home in path.parents for home in homes)]
+
+
+def other_files(gateway: Gateway) -> list[Path]:
+    """Where they may not be."""
+    kept = set(log_files(gateway))
+    return [path for path in state_files(gateway) if path not in kept]
+
+
 def holding(secret: str, files: list[Path]) -> list[str]:
     """The files that hold a secret. A file that the running database has removed since it was listed holds nothing."""
     found = []
@@ -73,10 +86,12 @@ def holding(secret: str, files: list[Path]) -> list[str]:
     return found
 
 
-async def test_nothing_written_holds_a_prompt_or_a_key(gateway: Gateway, log: Log) -> None:
+async def test_words_are_kept_in_the_log_alone_and_secrets_nowhere(gateway: Gateway, log: Log) -> None:
     marker, failing = f"confidential-{uuid4().hex}", new_request_id()
+    secrets = (f"sk-proj-{uuid4().hex}{uuid4().hex}", f"ada.{uuid4().hex}@example.com", f"hunter2-{uuid4().hex}")
+    api_key, mail, password = secrets
     gateway.upstream.plan(failing, Plan(status=500), "small", "medium", "large")
-    good = asks(f"{PROMPTS['simple']} {marker}", KEY)
+    good = asks(f"{PROMPTS['simple']} {marker} OPENAI_API_KEY={api_key} from {mail} password={password}", KEY)
     assert set(await send_all(gateway, good)) == {200}
     assert set(await send_all(gateway, asks(f"{PROMPTS['simple']} {marker} {failing}", KEY))) == {500}
     statuses = await send_all(gateway, broken_asks(marker, KEY))
@@ -84,9 +99,13 @@ async def test_nothing_written_holds_a_prompt_or_a_key(gateway: Gateway, log: Lo
     assert all(400 <= status < 500 for status in statuses[1:])
 
     await assert_not_logged(gateway, log, None)  # all is written by now
-    assert holding(marker, [gateway.output, *state_files(gateway)]) == []
+    files = state_files(gateway)
+    assert holding(marker, log_files(gateway)), "the words are kept, without secrets"
+    assert holding(marker, [gateway.output, *other_files(gateway)]) == []
+    for secret in secrets:
+        assert holding(secret, [gateway.output, *files]) == []
     for key in (KEY, PROVIDER_KEY):
-        assert holding(key, state_files(gateway)) == []
+        assert holding(key, files) == []
     said = [line for line in gateway.said().splitlines() if not line.startswith("ready:")]
     assert not [line for line in said if KEY in line or PROVIDER_KEY in line]
 
@@ -100,10 +119,10 @@ async def test_a_provider_that_quotes_the_prompt_puts_it_into_no_file_of_the_gat
     statuses = await send_all(gateway, asks(f"{PROMPTS['simple']} {marker} {failing}", KEY))
     assert all(status >= 400 for status in statuses)
     await assert_not_logged(gateway, log, None)
-    assert holding(marker, state_files(gateway)) == []
+    assert holding(marker, other_files(gateway)) == []
 
 
-@pytest.mark.parametrize("name", ["litellm.yaml", "postgres"])
+@pytest.mark.parametrize("name", ["litellm.yaml", "postgres", "spool", "spool/spool-0.sqlite"])
 def test_only_the_owner_can_read_what_the_gateway_keeps(gateway: Gateway, name: str) -> None:
     assert gateway.state is not None
     for path in (gateway.state, gateway.state / name):

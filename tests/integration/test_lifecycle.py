@@ -68,5 +68,6 @@ def test_stopping_twice_is_stopping_once(database: str) -> None:
         await lifecycle.stop()
 
     asyncio.run(serve())
-    assert lifecycle.writer is not None
-    assert lifecycle.writer.metrics().written == 1
+    metrics = lifecycle.metrics()
+    assert metrics is not None
+    assert metrics.written == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any
 import asyncpg
 import pytest
 
+from bsgateway.config import Collector
 from bsgateway.decision import Caller
 from bsgateway.embedded import EmbeddedPostgres
 from bsgateway.log import writer as writer_module
+from bsgateway.log.metrics import Metrics
+from bsgateway.log.pipeline import Pipeline
 from bsgateway.log.queue import Recorder
 from bsgateway.log.sink import PostgresSink, RowRefused, SinkUnavailable
-from bsgateway.log.writer import Writer
+from bsgateway.log.thread import LogThread
 from bsgateway.rows import MAX_NAME
 from bsgateway.store import Counts, Store
 from builders import id_at, make_decision, make_failure, make_outcome, make_texts, until
@@ -26,41 +30,59 @@ HANG = 30.0  # seconds: a bound against hangs, not a measurement
 
 
 class Log:
-    """A recorder, its writer, and a store to look at what arrived."""
+    """A log as a process has it, and a store to look at what arrived."""
 
-    def __init__(self, dsn: str, **options: Any) -> None:
+    def __init__(self, dsn: str, directory: Path, **options: Any) -> None:
         self.dsn = dsn
-        self.recorder = Recorder()
-        self.writer = Writer(self.recorder, PostgresSink(dsn), **{"max_age": 0.01, **options})
+        self.recorded = 0
+        collector = Collector(database_url=dsn, **{"text": "full", "flush_seconds": 0.01, **options})
+        self.recorder = Recorder(collector.queue_rows, collector.queue_bytes)
+        self.thread = LogThread(
+            lambda: Pipeline(collector, directory, self.recorder, PostgresSink(dsn, collector), list)
+        )
 
     def record(self, *items: Any) -> None:
-        self.writer.start()
+        self.thread.start()
+        while self.thread.metrics() is None:
+            time.sleep(0.001)
         for item in items:
             self.recorder.record(item)
+        self.recorded += len(items)
+
+    async def settled(self) -> None:
+        """Until every row is in the database, or where it goes instead, and no longer in the spool."""
+        await until(lambda: self.metrics.written + self.metrics.dead_lettered == self.recorded)
+        await until(lambda: self.metrics.spooled_rows == 0)
+
+    @property
+    def metrics(self) -> Metrics:
+        found = self.thread.metrics()
+        assert found is not None
+        return found
 
     async def stored(self) -> Store:
         return await Store.connect(self.dsn)
 
 
 @pytest.fixture
-async def log(postgres_dsn: str) -> AsyncIterator[Log]:
+async def log(postgres_dsn: str, tmp_path: Path) -> AsyncIterator[Log]:
     """A log on an empty database: the first batch makes the schema."""
-    log = Log(postgres_dsn)
+    log = Log(postgres_dsn, tmp_path / "spool")
     yield log
-    await log.writer.stop()
+    await log.thread.stop(HANG)
 
 
 async def test_what_is_recorded_arrives(log: Log) -> None:
     decisions = [make_decision() for _ in range(2_500)]
     for decision in decisions:
         log.record(decision, make_texts(decision), make_outcome(decision))
-    assert await log.writer.drain(HANG) == 0
+    await log.settled()
     async with await log.stored() as store:
-        assert await store.counts() == Counts(logs=2_500, texts=2_500, outcomes=2_500, feedback=0)
+        assert await store.counts() == Counts(logs=2_500, texts=2_500, outcomes=2_500, feedback=0, dead_letters=0)
         found = {row.decision.decision_id for row in await store.recent(limit=5_000) if row.outcome}
     assert found == {decision.decision_id for decision in decisions}
-    metrics = log.writer.metrics()
-    assert (metrics.queued, metrics.written, metrics.dropped, metrics.last_error) == (0, 7_500, {}, None)
+    metrics = log.metrics
+    assert (metrics.written, metrics.dropped, metrics.last_error) == (7_500, {}, None)
     assert metrics.batches >= 8
     assert metrics.last_flush_at is not None
     assert metrics.flush_seconds > 0
@@ -69,11 +91,11 @@ async def test_what_is_recorded_arrives(log: Log) -> None:
 async def test_failure_then_success_arrives_as_a_success(log: Log) -> None:
     decision = make_decision()
     log.record(decision, make_failure(decision))
-    assert await log.writer.drain(HANG) == 0
+    await log.settled()
     log.record(make_outcome(decision))
-    assert await log.writer.drain(HANG) == 0
+    await log.settled()
     log.record(make_failure(decision, completed_at=make_outcome(decision).completed_at.replace(year=2099)))
-    assert await log.writer.drain(HANG) == 0
+    await log.settled()
     async with await log.stored() as store:
         (row,) = await store.recent()
     assert row.outcome == make_outcome(decision)
@@ -86,8 +108,8 @@ async def test_text_that_postgresql_cannot_hold_is_mended(log: Log) -> None:
     )
     log.record(decision, make_texts(decision, ask="a\x00b\udc80" * 10_000, system="\ud83d\ude00"))
     log.record(make_failure(decision, error_class="E\x00"))
-    assert await log.writer.drain(HANG) == 0
-    assert log.writer.metrics().dropped == {}
+    await log.settled()
+    assert log.metrics.dropped == {}
     async with await log.stored() as store:
         (row,) = await store.recent()
     assert row.decision.original_model == "m\ufffd\ufffd\U0001f600"
@@ -116,9 +138,9 @@ async def test_a_poison_row_is_isolated(log: Log, kind: str, caplog: pytest.LogC
     bad = POISON[kind]()
     good = [make_decision() for _ in range(20)]
     log.record(*good[:13], bad, *good[13:])
-    assert await log.writer.drain(HANG) == 0
-    metrics = log.writer.metrics()
-    assert (metrics.written, metrics.dropped, metrics.retries) == (20, {"refused": 1}, 0)
+    await log.settled()
+    metrics = log.metrics
+    assert (metrics.written, metrics.dead_lettered, metrics.dropped, metrics.retries) == (20, 1, {}, 0)
     async with await log.stored() as store:
         assert {row.decision.decision_id for row in await store.recent(limit=99)} == {d.decision_id for d in good}
     (line,) = [record.message for record in caplog.records if record.levelno == logging.ERROR]
@@ -146,31 +168,31 @@ async def test_a_row_that_meets_the_making_of_its_partition_is_not_lost(log: Log
     june = datetime(2031, 6, 15, tzinfo=timezone.utc)
     first, second = make_decision(), make_decision(decision_id=id_at(june))
     log.record(first)
-    assert await log.writer.drain(HANG) == 0
+    await log.settled()
     maker = await asyncpg.connect(log.dsn)
     async with maker.transaction():
         await maker.execute("SELECT bsg_make_partitions($1, $1)", june)
         log.record(second)
         while not await maker.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"):
             pass
-    assert await log.writer.drain(HANG) == 0
-    assert log.writer.metrics().dropped == {}
-    assert log.writer.metrics().last_error in (None, "CheckViolationError (23514)")
+    await log.settled()
+    assert log.metrics.dropped == {}
+    assert log.metrics.last_error in (None, "CheckViolationError (23514)")
     assert await maker.fetchval("SELECT decision_id FROM routing_logs_2031_06") == second.decision_id
     await maker.close()
 
 
-async def test_two_workers_write_what_overlaps(postgres_dsn: str) -> None:
+async def test_two_workers_write_what_overlaps(postgres_dsn: str, tmp_path: Path) -> None:
     decisions = [make_decision() for _ in range(300)]
     outcomes = [make_outcome(decision) for decision in decisions]
     failures = [make_failure(decision) for decision in decisions]
-    logs = [Log(postgres_dsn, batch_rows=50) for _ in range(2)]
+    logs = [Log(postgres_dsn, tmp_path, batch_rows=50) for _ in range(2)]
     logs[0].record(*decisions, *failures, *outcomes)
     logs[1].record(*reversed(outcomes), *reversed(decisions), *reversed(failures))
-    assert await asyncio.gather(*(log.writer.stop(HANG) for log in logs)) == [0, 0]
+    assert await asyncio.gather(*(log.thread.stop(HANG) for log in logs)) == [0, 0]
     async with await logs[0].stored() as store:
         rows = await store.recent(limit=1_000)
-        assert await store.counts() == Counts(logs=300, texts=0, outcomes=300, feedback=0)
+        assert await store.counts() == Counts(logs=300, texts=0, outcomes=300, feedback=0, dead_letters=0)
     assert {row.decision.decision_id: row.outcome for row in rows} == {
         outcome.decision_id: outcome for outcome in outcomes
     }
@@ -182,7 +204,7 @@ async def test_a_database_that_is_away_for_a_while_gets_every_row_once(
     monkeypatch.setattr(writer_module, "LAST_RETRY", 0.1)
     server = EmbeddedPostgres(tmp_path)
     dsn = server.start()
-    log = Log(dsn, batch_rows=40)
+    log = Log(dsn, tmp_path / "spool", batch_rows=40)
     decisions = [make_decision() for _ in range(400)]
     steps = iter(decisions)
 
@@ -193,22 +215,21 @@ async def test_a_database_that_is_away_for_a_while_gets_every_row_once(
 
     try:
         record(100)
-        await until(lambda: log.writer.metrics().written)
+        await until(lambda: log.metrics.written)
         record(50)
         await asyncio.to_thread(server.stop)  # while rows are on their way
         record(150)
-        await until(lambda: log.writer.metrics().retries > 3)
-        metrics = log.writer.metrics()
-        assert metrics.queued >= 300
+        await until(lambda: log.metrics.retries > 3 and log.metrics.spooled_rows >= 300)
+        metrics = log.metrics
         assert metrics.last_error is not None
         assert await asyncio.to_thread(server.start) == dsn
         record(100)
-        assert await log.writer.stop(HANG) == 0
-        metrics = log.writer.metrics()
-        assert (metrics.queued, metrics.dropped) == (0, {})
+        assert await log.thread.stop(HANG) == 0
+        metrics = log.metrics
+        assert (metrics.queued, metrics.spooled_rows, metrics.dropped) == (0, 0, {})
         async with await Store.connect(dsn) as store:
             rows = await store.recent(limit=1_000)
-            assert await store.counts() == Counts(logs=400, texts=0, outcomes=400, feedback=0)
+            assert await store.counts() == Counts(logs=400, texts=0, outcomes=400, feedback=0, dead_letters=0)
         assert {row.decision.decision_id for row in rows} == {decision.decision_id for decision in decisions}
     finally:
         await asyncio.to_thread(server.stop)
@@ -219,12 +240,12 @@ async def test_a_gateway_starts_before_its_database(tmp_path: Path, monkeypatch:
     server = EmbeddedPostgres(tmp_path)
     dsn = server.start()
     server.stop()
-    log = Log(dsn)
+    log = Log(dsn, tmp_path / "spool")
     decision = make_decision()
     log.record(decision)
-    await until(lambda: log.writer.metrics().retries > 1)
+    await until(lambda: log.metrics.retries > 1)
     assert await asyncio.to_thread(server.start) == dsn
-    assert await log.writer.stop(HANG) == 0
+    assert await log.thread.stop(HANG) == 0
     async with await Store.connect(dsn) as store:
         assert [row.decision for row in await store.recent()] == [decision]
     await asyncio.to_thread(server.stop)

@@ -2,207 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
-from collections.abc import AsyncIterator
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
+import json
+from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID
 
 import asyncpg
 import msgspec
 import pytest
 
-import bsgateway
-from bsgateway import migrations
-from bsgateway.decision import Decision, Method, Reason, new_id, now
+from bsgateway.decision import Decision, Method, Reason, Texts, new_id, now
 from bsgateway.errors import StoreError
-from bsgateway.rows import LOG_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, Item, LogRow
-from bsgateway.store import Counts, Store, TierSavings, describe
+from bsgateway.rows import Item, LogRow
+from bsgateway.store import Counts, Store, TierSavings
 from builders import id_at, make_decision, make_failure, make_outcome, make_texts
 
 TABLES = ("routing_logs", "routing_texts", "routing_outcomes", "routing_feedback")
-NAMES = ["routing_tables", "partitions", "training_view", "token_encoding", "texts_and_dead_letters"]
 
 
-@pytest.fixture
-async def empty(postgres_dsn: str) -> AsyncIterator[Store]:
-    """A store without a schema."""
-    async with await Store.connect(postgres_dsn) as store:
-        yield store
-
-
-@pytest.fixture
-async def store(empty: Store) -> Store:
-    """A store that is ready."""
-    await empty.migrate()
-    return empty
-
-
-@pytest.fixture
-async def sql(postgres_dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """A plain connection, to see what is really there."""
-    connection = await asyncpg.connect(postgres_dsn)
-    yield connection
-    await connection.close()
-
-
-def names(found: tuple[migrations.Migration, ...]) -> list[str]:
-    return [migration.name for migration in found]
-
-
-# Migrations
-
-
-async def test_migrate_from_empty_then_nothing_is_left(empty: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
-    assert names(await empty.pending()) == NAMES
-    assert await sql.fetchval("SELECT count(*) FROM pg_class WHERE relname LIKE 'bsgateway%'") == 0, (
-        "pending changed it"
-    )
-    assert names(await empty.migrate()) == NAMES
-    assert await empty.pending() == ()
-    assert await empty.migrate() == ()
-    rows = await sql.fetch("SELECT version, name, sha256 FROM bsgateway_migrations ORDER BY version")
-    assert [tuple(row) for row in rows] == [(m.version, m.name, m.sha256) for m in migrations.available()]
-
-
-async def test_many_connections_migrate_at_once(postgres_dsn: str) -> None:
-    async def one() -> tuple[migrations.Migration, ...]:
-        async with await Store.connect(postgres_dsn) as store:
-            return await store.migrate()
-
-    applied = await asyncio.gather(*(one() for _ in range(6)))
-    assert sorted(name for found in applied for name in names(found)) == sorted(NAMES)
-
-
-async def test_several_processes_migrate_at_once(postgres_dsn: str) -> None:
-    program = (
-        "import asyncio, os\n"
-        "from bsgateway.store import Store\n"
-        "async def main():\n"
-        "    async with await Store.connect(os.environ['DSN']) as store:\n"
-        "        print(len(await store.migrate()))\n"
-        "asyncio.run(main())\n"
-    )
-    source = str(Path(bsgateway.__path__[0]).parent)
-    processes = [
-        await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            program,
-            env={**os.environ, "DSN": postgres_dsn, "PYTHONPATH": source},
-            stdout=asyncio.subprocess.PIPE,
-        )
-        for _ in range(3)
-    ]
-    outputs = [await asyncio.wait_for(process.communicate(), 60) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    assert sum(int(out) for out, _ in outputs) == len(NAMES)
-
-
-async def test_an_altered_migration_is_refused(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
-    await sql.execute("UPDATE bsgateway_migrations SET sha256 = 'other' WHERE version = 2")
-    for call in (store.pending, store.migrate):
-        with pytest.raises(StoreError, match="0002_partitions was applied to the database with another text"):
-            await call()
-
-
-async def test_a_newer_database_is_refused(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
-    await sql.execute("INSERT INTO bsgateway_migrations VALUES (5, 'later', 'x')")
-    for call in (store.pending, store.migrate):
-        with pytest.raises(StoreError, match="has migration 0005_later, and this version of bsgateway ends at 0004"):
-            await call()
-
-
-async def test_a_hole_in_the_applied_migrations_is_refused(
-    store: Store, sql: asyncpg.Connection[asyncpg.Record]
-) -> None:
-    await sql.execute("DELETE FROM bsgateway_migrations WHERE version = 1")
-    with pytest.raises(StoreError, match="0002_partitions without the one before it"):
-        await store.migrate()
-
-
-async def test_a_failing_migration_leaves_no_trace(
-    empty: Store, sql: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good, *_ = migrations.available()
-    bad = migrations.Migration(2, "bad", "x", "CREATE TABLE half (a integer); SELECT 1 / 0;")
-    monkeypatch.setattr(migrations, "available", lambda: (good, bad))
-    with pytest.raises(StoreError, match="division by zero"):
-        await empty.migrate()
-    assert await sql.fetchval("SELECT to_regclass('half')") is None
-    assert await sql.fetchval("SELECT max(version) FROM bsgateway_migrations") == 1
-
-
-async def test_every_table_and_column_has_a_comment(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
-    columns = await sql.fetch(
-        "SELECT c.relname, a.attname, col_description(c.oid, a.attnum) AS comment, obj_description(c.oid) AS about "
-        "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
-        "WHERE c.relname = ANY($1) AND a.attnum > 0 ORDER BY c.relname, a.attnum",
-        [*TABLES, "routing_training", "bsgateway_migrations"],
-    )
-    assert not [f"{row['relname']}.{row['attname']}" for row in columns if not row["comment"] or not row["about"]]
-    found: dict[str, list[str]] = {}
-    for row in columns:
-        found.setdefault(row["relname"], []).append(row["attname"])
-    assert found["routing_logs"] == list(LOG_COLUMNS)
-    assert found["routing_texts"] == list(TEXT_COLUMNS)
-    assert found["routing_outcomes"] == list(OUTCOME_COLUMNS)
-
-
-# Connecting
-
-
-@pytest.mark.parametrize(
-    ("dsn", "address"),
-    [
-        ("postgresql://me:pa55word@db.example:6543/log", "db.example:6543/log"),
-        ("postgres://me:pa55word@db.example/log?sslmode=require", "db.example/log"),
-        ("postgresql://me:pa55word@/log?host=/run/pg", "/run/pg/log"),
-        ("postgresql://", "localhost/"),
-        ("postgresql://me:pa55/word@db.example/log", "an address that is not a URL"),
-        ("host=db password=pa55word", "an address that is not a URL"),
-    ],
-)
-def test_describe_names_the_address_and_no_secret(dsn: str, address: str) -> None:
-    assert describe(dsn) == address
-
-
-@pytest.mark.parametrize(
-    "dsn",
-    [
-        "postgresql://me:pa55word@127.0.0.1:1/log",
-        "postgresql://me:pa55/word@127.0.0.1/log",
-        "postgresql://me:pa55word@127.0.0.1:port/log",
-        "mysql://me:pa55word@127.0.0.1/log",
-        "host=127.0.0.1 password=pa55word",
-    ],
-)
-async def test_an_error_of_connecting_never_shows_the_password(dsn: str) -> None:
-    with pytest.raises(StoreError, match=r"cannot connect to PostgreSQL at .*COLLECTOR_DATABASE_URL") as caught:
-        await Store.connect(dsn)
-    error: BaseException | None = caught.value
-    assert "pa55" not in str(error)
-    assert error is not None
-    assert error.__cause__ is None
-    assert error.__suppress_context__
-
-
-async def test_a_missing_database_is_named(postgres_dsn: str) -> None:
-    dsn = urlunsplit(urlsplit(postgres_dsn)._replace(path="/nowhere"))
-    with pytest.raises(StoreError, match='nowhere: database "nowhere" does not exist'):
-        await Store.connect(dsn)
+# Writing and reading
 
 
 async def test_reading_before_migrating_says_what_to_do(empty: Store) -> None:
     with pytest.raises(StoreError, match="run `bsgateway migrate`"):
         await empty.counts()
-
-
-# Writing and reading
 
 
 async def test_every_field_comes_back(store: Store) -> None:
@@ -300,6 +122,40 @@ async def test_a_batch_is_written_whole_or_not_at_all(store: Store) -> None:
     assert (await store.counts()).logs == 1
 
 
+@pytest.mark.parametrize("fault", [{"complexity_score": 101}, {"call_type": None}])
+async def test_a_row_that_is_refused_costs_no_connection(
+    store: Store, sql: asyncpg.Connection[asyncpg.Record], fault: dict[str, Any]
+) -> None:
+    ours = (
+        "SELECT array_agg(pid) FROM pg_stat_activity "
+        "WHERE application_name = 'bsgateway' AND datname = current_database()"
+    )
+    before = await sql.fetchval(ours)
+    for _ in range(3):
+        with pytest.raises(asyncpg.PostgresError):
+            await store.copy([make_decision(), make_decision(**fault)])
+    await store.copy([make_decision()])
+    assert (await store.counts()).logs == 1
+    assert await sql.fetchval(ours) == before
+
+
+async def test_what_is_refused_is_buried_once(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
+    decision = make_decision(complexity_score=101, tier="t\ud800", bias=2**80)
+    texts = make_texts(decision, ask="\u4e16\x00")
+    for item in (decision, texts, decision, {"no": "record"}):
+        await store.bury(item, "CheckViolationError (23514) routing_logs_complexity_score_check")
+    assert (await store.counts()).dead_letters == 3
+    rows = {row["kind"]: row for row in await sql.fetch("SELECT * FROM routing_dead_letters")}
+    assert set(rows) == {"Decision", "Texts", "dict"}
+    row = rows["Decision"]
+    assert row["decision_id"] == decision.decision_id
+    assert row["reason"].startswith("CheckViolationError (23514)")
+    assert row["refused_at"] > now() - timedelta(minutes=5)
+    stored = json.loads(row["payload"].decode())
+    assert (stored["complexity_score"], stored["tier"], stored["bias"]) == (101, "t\ud800", hex(2**80))
+    assert msgspec.json.decode(rows["Texts"]["payload"], type=Texts) == texts
+
+
 async def test_what_is_no_record_is_refused(store: Store) -> None:
     stray: Any = "stray"
     with pytest.raises(TypeError, match="not a record of the log: str"):
@@ -351,120 +207,11 @@ async def test_savings_add_up_what_has_both_prices(store: Store) -> None:
     assert (await store.savings(now() - timedelta(days=4)))[1].cost == 32.75
 
 
-# Partitions
-
-
-async def test_rows_lie_in_the_month_of_their_id(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
-    first, last = datetime(2031, 1, 15, tzinfo=timezone.utc), datetime(2031, 2, 1, tzinfo=timezone.utc)
-    assert await store.make_partitions(first, last) == 8
-    assert await store.make_partitions(first, last) == 0
-    february = datetime(2031, 2, 1, tzinfo=timezone.utc)
-    places = {
-        id_at(february - timedelta(milliseconds=1), tail=2**62 - 1): "_2031_01",
-        id_at(february): "_2031_02",
-        id_at(datetime(2031, 2, 28, 23, 59, 59, 999_000, tzinfo=timezone.utc)): "_2031_02",
-        id_at(datetime(2031, 3, 1, tzinfo=timezone.utc)): "_default",
-        id_at(datetime(1970, 1, 1, tzinfo=timezone.utc)): "_default",
-        id_at(datetime(9999, 12, 31, tzinfo=timezone.utc)): "_default",
-    }
-    for decision_id in places:
-        decision = make_decision(decision_id=decision_id)
-        await store.copy([decision, make_texts(decision), make_outcome(decision)])
-    for table in TABLES[:3]:
-        found = await sql.fetch(f"SELECT decision_id, tableoid::regclass::text AS place FROM {table}")
-        assert {row["decision_id"]: row["place"] for row in found} == {
-            decision_id: table + place for decision_id, place in places.items()
-        }
-    assert {row.decision.decision_id for row in await store.recent()} == set(places)
-
-
-async def test_a_partition_made_late_takes_its_rows_from_the_default_one(
-    store: Store, sql: asyncpg.Connection[asyncpg.Record]
-) -> None:
-    inside = make_decision(decision_id=id_at(datetime(2031, 5, 20, tzinfo=timezone.utc)))
-    outside = make_decision(decision_id=id_at(datetime(2031, 6, 1, tzinfo=timezone.utc)))
-    await store.copy([inside, outside, make_outcome(inside)])
-    may = datetime(2031, 5, 31, tzinfo=timezone.utc)
-    assert await store.make_partitions(may, may) == 4
-    assert await sql.fetchval("SELECT decision_id FROM routing_logs_2031_05") == inside.decision_id
-    assert await sql.fetchval("SELECT decision_id FROM routing_outcomes_2031_05") == inside.decision_id
-    assert await sql.fetchval("SELECT decision_id FROM routing_logs_default") == outside.decision_id
-    await store.copy([inside, make_outcome(inside)])
-    assert await store.counts() == Counts(logs=2, texts=0, outcomes=1, feedback=0)
-
-
-async def test_migrate_makes_the_partitions_of_the_months_around_now(
-    store: Store, sql: asyncpg.Connection[asyncpg.Record]
-) -> None:
-    decision = make_decision()
-    await store.copy([decision])
-    assert await sql.fetchval("SELECT count(*) FROM routing_logs_default") == 0
-    made = await sql.fetchval(
-        "SELECT count(*) FROM pg_inherits WHERE inhparent = 'routing_logs'::regclass "
-        "AND inhrelid <> 'routing_logs_default'::regclass"
-    )
-    assert made in (5, 6), "31 days back and 93 ahead"
-
-
-async def test_partitions_that_cannot_be_made_now_stop_nothing(
-    store: Store, sql: asyncpg.Connection[asyncpg.Record], caplog: pytest.LogCaptureFixture
-) -> None:
-    await sql.execute("ALTER FUNCTION bsg_make_partitions RENAME TO gone")
-    assert await store.migrate() == ()
-    assert "rows go to the default partitions" in caplog.text
-    await sql.execute("ALTER FUNCTION gone RENAME TO bsg_make_partitions")
-    far = datetime(2033, 1, 1, tzinfo=timezone.utc)
-    async with sql.transaction():
-        await sql.execute("LOCK TABLE routing_logs_default IN ACCESS SHARE MODE")  # as a backup does
-        with pytest.raises(StoreError, match="lock timeout"):
-            await store.make_partitions(far, far)
-        await store.copy([make_decision(decision_id=id_at(far))])
-    assert await store.make_partitions(far, far) == 4
-    assert await sql.fetchval("SELECT count(*) FROM routing_logs_2033_01") == 1
-
-
 async def test_a_row_of_a_newer_version_is_named(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
     await store.copy([make_decision()])
     await sql.execute("UPDATE routing_logs SET reason = 'invented later'")
     with pytest.raises(StoreError, match=r"another version: .*invented later.*upgrade"):
         await store.recent()
-
-
-@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Pacific/Kiritimati"])
-async def test_months_are_those_of_utc(store: Store, sql: asyncpg.Connection[asyncpg.Record], zone: str) -> None:
-    await sql.execute(f"SET timezone = '{zone}'")
-    await sql.execute("SELECT bsg_make_partitions('2031-01-31 23:59:59Z', '2031-02-01 00:00:00Z')")
-    bound = await sql.fetchval(
-        "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'routing_logs_2031_02'"
-    )
-    first, last = datetime(2031, 2, 1, tzinfo=timezone.utc), datetime(2031, 3, 1, tzinfo=timezone.utc)
-    assert [UUID(part).int for part in bound.split("'")[1::2]] == [id_at(day).int >> 80 << 80 for day in (first, last)]
-
-
-async def test_uuid7_floor(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
-    floor = "SELECT bsg_uuid7_floor($1)"
-    moment = datetime(2026, 3, 4, 5, 6, 7, 891_999, tzinfo=timezone.utc)
-    assert (await sql.fetchval(floor, moment)).int == id_at(moment).int >> 80 << 80
-    assert (await sql.fetchval(floor, datetime(1950, 1, 1, tzinfo=timezone.utc))).int == 0
-    for extreme in ("infinity", "-infinity", "294276-12-31"):
-        assert await sql.fetchval(f"SELECT bsg_uuid7_floor('{extreme}')") is not None
-    made = new_id()
-    before, after = now() - timedelta(seconds=5), now() + timedelta(seconds=5)
-    assert await sql.fetchval(floor, before) < made < await sql.fetchval(floor, after)
-
-
-async def test_a_condition_on_the_id_skips_the_other_months(
-    store: Store, sql: asyncpg.Connection[asyncpg.Record]
-) -> None:
-    plan = "\n".join(
-        row[0]
-        for row in await sql.fetch(
-            "EXPLAIN SELECT * FROM routing_logs WHERE decision_id >= bsg_uuid7_floor(now()) "
-            "AND decision_id < bsg_uuid7_floor(now() + interval '1 second')"
-        )
-    )
-    assert plan.count("Scan using") + plan.count("Bitmap Heap Scan") <= 3, plan  # this month, maybe the next, default
-    assert "Subplans Removed" in plan
 
 
 # What the gateway learns from

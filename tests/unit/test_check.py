@@ -294,7 +294,35 @@ IN_ROUTING: dict[str, tuple[str, int, str, str, str]] = {
         "collector: {database_url: 5432}", 14, "routing.collector.database_url",
         "must be string or null, not integer", "",
     ),
+    "embeddings of nothing": (
+        "collector:\n  text: none\n  embedding: {model: nomic-embed-text}", 16, "routing.collector.embedding",
+        "has nothing to embed: collector.text is none", "set collector.text to redacted, or remove embedding",
+    ),
+    "an embedding without a model": (
+        "collector: {embedding: {}}", 14, "routing.collector.embedding", "`model` is missing", "add `model:`",
+    ),
+    "texts that outlive their rows": (
+        "collector:\n  retention_days: 7\n  text_retention_days: 8", 16, "routing.collector.text_retention_days",
+        "8 is longer than retention_days, which is 7: texts go with their rows", "7 at most, or null",
+    ),
 }  # fmt: skip
+
+
+# Each is the whole of `collector`.
+GOOD_COLLECTORS = (
+    "{text: full, embedding: {model: m}}",
+    "{embedding: {model: m, api_base: 'http://127.0.0.1:11434', batch_rows: 8, timeout_seconds: 0.5}}",
+    "{text: none, embedding: null}",
+    "{retention_days: 7, text_retention_days: 7}",
+    "{retention_days: 7, text_retention_days: null}",
+    "{retention_days: 7}",  # the default of text_retention_days is longer, and nobody wrote it down
+    "{text_retention_days: 4000}",
+)
+
+
+@pytest.mark.parametrize("collector", GOOD_COLLECTORS)
+def test_a_good_collector(collector: str) -> None:
+    assert added(f"collector: {collector}") == []
 
 
 @pytest.mark.parametrize("name", IN_ROUTING)

@@ -24,8 +24,12 @@ from bsgateway.core import NATIVE
 from bsgateway.decision import Decision, Reason
 from bsgateway.doctor import Finding
 from bsgateway.effective import effective_config
+from bsgateway.log.metrics import Metrics
+from bsgateway.log.spool import Spool
 
 COMMANDS = ("serve", "demo", "check", "explain", "logs", "migrate", "doctor", "version")
+SUBCOMMANDS = ("logs export", "logs purge")
+EXPORT, PURGE = ["logs", "export", "--since", "1d"], ["logs", "purge", "--user", "u", "--yes"]
 HARD = "Prove the theorem, derive the bound, analyze the algorithm."
 PASSWORD = "hunter2"
 
@@ -62,10 +66,22 @@ def test_help_lists_every_command() -> None:
     assert run("-h").stdout == out
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def test_help_lists_every_subcommand() -> None:
+    groups = {name: command for name, command in main.commands.items() if isinstance(command, click.Group)}
+    assert sorted(f"{name} {sub}" for name, group in groups.items() for sub in group.commands) == sorted(SUBCOMMANDS)
+    out = run("logs", "--help").stdout
+    for name in SUBCOMMANDS:
+        assert f"\n  {name.split()[1]} " in out
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *SUBCOMMANDS])
 def test_help_of_a_command(name: str) -> None:
-    out = run(name, "--help").stdout
-    command = main.commands[name]
+    words = name.split()
+    out = run(*words, "--help").stdout
+    command: click.Command = main
+    for word in words:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
     assert out.startswith(f"Usage: main {name} ")
     assert command.help is not None
     assert command.help.split()[0] in out
@@ -73,7 +89,7 @@ def test_help_of_a_command(name: str) -> None:
         assert option.opts[-1].upper() in out or option.opts[-1] in out
         # Each option says what it is for; the command's own help does so for its arguments.
         assert option.help if isinstance(option, click.Option) else option.name.upper() in out
-    assert run(name, "-h").stdout == out
+    assert run(*words, "-h").stdout == out
 
 
 @pytest.mark.parametrize(
@@ -81,7 +97,12 @@ def test_help_of_a_command(name: str) -> None:
     [
         ["nonsense"], ["check", "--nonsense"], ["explain"], ["serve", "--port", "0"], ["serve", "--port", "65536"],
         ["serve", "--workers", "0"], ["logs", "-n", "0"], ["logs", "-n", "10001"], ["doctor", "--port", "x"],
-        ["version", "extra"], ["demo", "--port", "-1"],
+        ["version", "extra"], ["demo", "--port", "-1"], ["logs", "nonsense"], ["logs", "export"], ["logs", "purge"],
+        ["logs", "export", "--since", "yesterday"],
+        [*EXPORT, "--format", "parquet"], [*EXPORT, "--format", "csv"], [*EXPORT, "--until", "2d"],
+        ["logs", "--tail", "export", "--since", "1d"], ["logs", "-n", "3", "purge", "--user", "u", "--yes"],
+        ["logs", "purge", "--yes"], ["logs", "purge", "--user", "u"], ["logs", "purge", "--user", "", "--yes"],
+        ["logs", "purge", "--before", "then", "--yes"], ["logs", "--json", "purge", "--user", "u", "--yes"],
     ],
 )  # fmt: skip
 def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
@@ -236,7 +257,7 @@ def test_explain_of_hostile_names(config: str, arguments: list[str]) -> None:
         assert "\r" not in out
 
 
-@pytest.mark.parametrize("command", [["explain", "hi"], ["logs"], ["migrate"], ["serve"], ["demo"]])
+@pytest.mark.parametrize("command", [["explain", "hi"], ["logs"], EXPORT, PURGE, ["migrate"], ["serve"], ["demo"]])
 def test_a_configuration_with_mistakes_is_one_error(command: list[str], config_file: Callable[..., Path]) -> None:
     with _signals_kept():
         path = config_file(fallback_tier="nowhere")
@@ -255,7 +276,9 @@ def test_the_configuration_may_come_from_the_environment(config: str, monkeypatc
 # Commands of the database
 
 
-@pytest.mark.parametrize("command", [["logs"], ["logs", "--json"], ["migrate"], ["migrate", "--dry-run"]])
+@pytest.mark.parametrize(
+    "command", [["logs"], ["logs", "--json"], EXPORT, PURGE, ["migrate"], ["migrate", "--dry-run"]]
+)
 def test_without_a_database(config: str, command: list[str]) -> None:
     result = run(*command, "-c", config, "--state", "state", code=1)
     assert result.stderr == (
@@ -264,7 +287,7 @@ def test_without_a_database(config: str, command: list[str]) -> None:
     assert not Path("state").exists()
 
 
-@pytest.mark.parametrize("command", [["logs"], ["migrate"]])
+@pytest.mark.parametrize("command", [["logs"], EXPORT, PURGE, ["migrate"]])
 def test_a_database_that_cannot_be_reached(
     config: str, command: list[str], monkeypatch: pytest.MonkeyPatch, closed_port: int
 ) -> None:
@@ -275,6 +298,21 @@ def test_a_database_that_cannot_be_reached(
     assert f"127.0.0.1:{closed_port}/log" in result.stderr
     assert PASSWORD not in result.output
     assert result.stdout == ""
+
+
+def test_options_may_stand_before_the_subcommand(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BSGATEWAY_CONFIG", "gone.yaml")
+    for before, after, state in (
+        (["-c", config, "--state", "one"], [], "one"),
+        ([], ["-c", config, "--state", "two"], "two"),
+        (["-c", "gone.yaml", "--state", "one"], ["-c", config, "--state", "two"], "two"),
+        (["-c", config], ["--state", "two"], "two"),
+    ):
+        for _, *rest in (EXPORT, PURGE):
+            result = run("logs", *before, *rest, *after, code=1)
+            assert f"no database: set COLLECTOR_DATABASE_URL, or start the gateway once (no {state}/postgres)" in (
+                result.stderr
+            )
 
 
 @pytest.fixture
@@ -369,6 +407,85 @@ def test_doctor_of_a_database_that_cannot_be_reached(
     found = examined("-c", path, "--port", str(closed_port), code=1)["database"]
     assert (found.status, found.advice) == ("broken", "check COLLECTOR_DATABASE_URL")
     assert PASSWORD not in run("doctor", "-c", path, "--port", str(closed_port), code=1).output
+
+
+class Backlogs:
+    """A spool directory as gateways leave it, and what doctor says of it."""
+
+    def __init__(self, directory: Path, arguments: tuple[str, ...]) -> None:
+        self.directory = directory
+        self._arguments = arguments
+
+    def left(self, rows: int, age: float = 0.0) -> Spool:
+        """A slot with a chunk of so many rows, as old as that, held by this process."""
+        spool = Spool.claim(self.directory)
+        spool.append(rows, b"x" * rows * 1_000, 10**9, 10**9)
+        spool._connection.execute("UPDATE chunks SET created_at = created_at - ?", (age,))
+        return spool
+
+    def examined(self) -> dict[str, Finding]:
+        return examined(*self._arguments, code=1)  # 1: there is no database here
+
+
+@pytest.fixture
+def backlogs(config_file: Callable[..., Path], closed_port: int, tmp_path: Path) -> Backlogs:
+    url = f"postgresql://nobody@127.0.0.1:{closed_port}/log"
+    path = str(config_file(collector={"enabled": True, "database_url": url}))
+    return Backlogs(tmp_path / "state" / "spool", ("-c", path, "--state", str(tmp_path / "state"), "--port", "1"))
+
+
+def test_doctor_of_a_spool(backlogs: Backlogs) -> None:
+    assert backlogs.examined()["spool"].found == f"{backlogs.directory}: empty"
+    spool = backlogs.left(rows=120)
+    found = backlogs.examined()["spool"]
+    assert (found.status, found.found) == ("ok", f"{backlogs.directory}: 120 rows wait, 0.1 MB, the oldest for 0 s")
+    old = backlogs.left(rows=5, age=300)
+    found = backlogs.examined()["spool"]
+    assert (found.status, found.advice) == ("warning", "see the check of the database, and the gateway's messages")
+    assert found.found == f"{backlogs.directory}: 125 rows wait, 0.1 MB, the oldest for 300 s"
+    old.close()
+    found = backlogs.examined()["spool"]
+    assert (found.status, found.advice) == ("warning", "start the gateway")
+    assert found.found.endswith("; 5 of them of processes that ended")
+    spool.close()
+
+
+def test_doctor_tells_what_running_gateways_say(backlogs: Backlogs) -> None:
+    metrics = Metrics(
+        queued=0, spooled_rows=0, spooled_bytes=0, oldest_seconds=None, written=70, replayed=0, dead_lettered=0,
+        dropped={}, batches=1, retries=0, flush_seconds=0.1, last_flush_seconds=0.1, last_flush_at=None,
+        circuit="closed", last_error=None, spool_error=None,
+    )  # fmt: skip
+    one, two = backlogs.left(rows=1), backlogs.left(rows=1)
+    assert "log" not in backlogs.examined()
+    one.say(msgspec.json.encode(metrics))
+    two.say(msgspec.json.encode(metrics))
+    found = backlogs.examined()["log"]
+    assert (found.status, found.found) == ("ok", "140 rows written since the start of 2 process(es)")
+    bad = {"dead_lettered": 2, "dropped": {"spool_full": 3}, "circuit": "open", "last_error": "DiskFullError (53100)"}
+    two.say(msgspec.json.encode(msgspec.structs.replace(metrics, **bad)))
+    found = backlogs.examined()["log"]
+    assert found.status == "warning"
+    for words in ("2 in routing_dead_letters", "waited for (DiskFullError (53100))", "lost: spool_full 3"):
+        assert words in found.found
+    one.close()
+    two.close()
+    assert "log" not in backlogs.examined(), "what a process said that has ended is past"
+
+
+def test_doctor_of_a_spool_that_cannot_be_read(backlogs: Backlogs) -> None:
+    backlogs.left(rows=1).close()
+    (backlogs.directory / "spool-0.sqlite").write_bytes(b"no database" * 1_000)
+    findings = run("doctor", "--json", *backlogs._arguments, code=1).stdout
+    broken = [f for f in msgspec.json.decode(findings, type=list[Finding]) if f.name == "spool"]
+    assert [f.status for f in broken] == ["ok", "broken"]
+
+
+def test_doctor_of_a_log_without_a_spool(config_file: Callable[..., Path], closed_port: int) -> None:
+    url = f"postgresql://nobody@127.0.0.1:{closed_port}/log"
+    path = str(config_file(collector={"enabled": True, "database_url": url, "spool": {"enabled": False}}))
+    found = examined("-c", path, "--port", str(closed_port), code=1)["spool"]
+    assert (found.status, found.advice) == ("warning", "a process that dies loses its rows")
 
 
 # serve: only as far as its refusals

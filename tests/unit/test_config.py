@@ -96,7 +96,7 @@ def test_defaults_of_the_collector() -> None:
         "text_chars": 32_768,
         "opt_out": "nothing",
         "queue_rows": 100_000,
-        "queue_bytes": 268_435_456,
+        "queue_bytes": 402_653_184,
         "spool": Spool(),
         "batch_rows": 1_000,
         "flush_seconds": 1.0,

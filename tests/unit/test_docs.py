@@ -12,6 +12,7 @@ import pytest
 from bsgateway.check import check_text
 from bsgateway.decision import Decision, Method, Reason
 from bsgateway.hook import HEADERS
+from bsgateway.log.metrics import CAUSES, Metrics
 from bsgateway.rows import LOG_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +56,19 @@ def test_every_column_is_in_the_reference(column: str) -> None:
 @pytest.mark.parametrize("word", [*HEADERS, *(m.value for m in Method), *(r.value for r in Reason)])
 def test_every_header_method_and_reason_is_in_the_reference(word: str) -> None:
     assert f"| `{word}` |" in PAGE
+
+
+@pytest.mark.parametrize("word", [*Metrics.__struct_fields__, *CAUSES])
+def test_every_metric_and_cause_is_in_the_reference(word: str) -> None:
+    assert f"| `{word}` |" in PAGE
+
+
+def test_every_cause_that_the_code_counts_is_in_the_reference() -> None:
+    package = ROOT / "python" / "bsgateway"
+    files = {package / "lifecycle.py", *(package / "log").glob("*.py")} - {package / "log" / "metrics.py"}
+    text = "".join(path.read_text(encoding="utf-8") for path in files)
+    assert set(re.findall(r'drop\("(\w+)"', text)) <= set(CAUSES)
+    assert [cause for cause in CAUSES if f'"{cause}"' not in text] == []
 
 
 def test_every_header_is_in_the_readme() -> None:

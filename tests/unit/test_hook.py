@@ -27,7 +27,7 @@ from bsgateway import hook
 from bsgateway.decision import Decision, Outcome, Reason, Texts
 from bsgateway.errors import ConfigError
 from bsgateway.gateway import FORMATS
-from bsgateway.hook import HEADERS, KEPT, STAMP, GatewayCallback, RoutingDecision
+from bsgateway.hook import HEADERS, KEPT, NO_LOG, NO_LOG_HEADER, STAMP, GatewayCallback, RoutingDecision
 
 HARD = "Prove the theorem, derive the bound, analyze the algorithm."
 LIVE_KEY = "sk-live-0123456789"
@@ -624,6 +624,99 @@ async def test_a_report_that_cannot_be_read_is_counted(
     await callback.async_log_success_event(kwargs, None, START, END)
     assert (rows(callback), callback.errors) == ([], 1)
     assert caplog.messages == ["outcome hook failed, the request goes on: AttributeError"]
+
+
+# Opting out
+
+
+def opting_out(call_type: str, by: str, value: Any = True) -> dict[str, Any]:
+    """A request that asks to be left out of the log, by its header or by its metadata."""
+    data = proxy_data(call_type)
+    if by == "header":
+        data["proxy_server_request"]["headers"][NO_LOG_HEADER] = value if isinstance(value, str) else "true"
+    else:
+        data.setdefault("metadata", {})[NO_LOG] = value
+    return data
+
+
+async def whole_life(callback: GatewayCallback, data: dict[str, Any], call_type: str) -> list[str]:
+    """The kinds of rows that a request leaves, from the hook to its outcomes."""
+    await pre_call(callback, data, call_type)
+    await callback.async_log_failure_event(report(data, call_type), None, START, END)
+    await callback.async_log_success_event(report(data, call_type), None, START, END)
+    await callback.async_post_call_failure_hook(data, ValueError(), KEY)
+    assert callback.errors == 0
+    return [type(row).__name__ for row in rows(callback)]
+
+
+KEPT_ROWS = {
+    "nothing": ["Decision", "Texts", "Outcome", "Outcome", "Outcome"],
+    "text": ["Decision", "Outcome", "Outcome", "Outcome"],
+    "row": [],
+}
+
+
+@pytest.mark.parametrize("by", ["header", "metadata"])
+@pytest.mark.parametrize("call_type", FORMATS)
+@pytest.mark.parametrize("allowed", KEPT_ROWS)
+async def test_a_request_keeps_out_of_the_log_what_the_operator_lets_it(
+    make_callback: Callable[..., GatewayCallback], allowed: str, call_type: str, by: str
+) -> None:
+    callback = make_callback(collector={**LOG, "text": "full", "opt_out": allowed})
+    data = opting_out(call_type, by)
+    assert await whole_life(callback, data, call_type) == KEPT_ROWS[allowed]
+    assert callback.opted_out == (allowed != "nothing")
+    # It is routed, stamped and answered as any other.
+    assert data["model"] == "large"
+    found = await headers(callback, data, ModelResponse())
+    assert found is not None
+    assert set(found) == set(HEADERS)
+    assert found["x-bsgateway-decision-id"] == data[metadata_name(call_type)][STAMP]["decision_id"]
+    # Its marker goes no further, unless it is none; the rest of its metadata is as it was.
+    assert (NO_LOG in data["metadata"]) == (allowed == "nothing" and by == "metadata")
+    if FORMATS[call_type] in ("messages", "responses"):
+        assert data["metadata"]["user_id"] == "user_x_account_y_session_z"
+    # The next one, which says nothing, is logged.
+    assert await whole_life(callback, proxy_data(call_type), call_type) == KEPT_ROWS["nothing"]
+
+
+async def test_a_request_that_is_not_scored_can_opt_out_too(make_callback: Callable[..., GatewayCallback]) -> None:
+    callback = make_callback(collector={**LOG, "opt_out": "row"})
+    data = {**opting_out("acompletion", "header"), "model": "small"}
+    assert await whole_life(callback, data, "acompletion") == []
+
+
+async def test_a_copy_of_a_request_that_opted_out_is_still_out(make_callback: Callable[..., GatewayCallback]) -> None:
+    callback = make_callback(collector={**LOG, "opt_out": "row"})
+    data = copy.deepcopy(await pre_call(callback, opting_out("acompletion", "metadata")))
+    assert await whole_life(callback, data, "acompletion") == []  # LiteLLM runs the hook again for a fallback
+    assert callback.opted_out == 1
+
+
+@pytest.mark.parametrize("value", [True, 1, "true", "True", " TRUE ", "1", "yes", "YES"])
+async def test_words_that_opt_out(make_callback: Callable[..., GatewayCallback], value: Any) -> None:
+    callback = make_callback(collector={**LOG, "opt_out": "row"})
+    for by in ("header", "metadata") if isinstance(value, str) else ("metadata",):
+        assert await whole_life(callback, opting_out("acompletion", by, value), "acompletion") == []
+
+
+@pytest.mark.parametrize("value", [False, 0, 2, None, "", "false", "no", "0", "truely", [True], {"true": True}, 1.5])
+async def test_words_that_do_not(make_callback: Callable[..., GatewayCallback], value: Any) -> None:
+    callback = make_callback(collector={**LOG, "opt_out": "row"})
+    for by in ("header", "metadata") if isinstance(value, str) else ("metadata",):
+        data = opting_out("acompletion", by, value)
+        assert len(await whole_life(callback, data, "acompletion")) == 4
+        assert NO_LOG not in data["metadata"]  # a marker all the same, and none of the provider's business
+    assert callback.opted_out == 0
+
+
+@pytest.mark.parametrize("request_of", [None, [], "x", {}, {"headers": None}, {"headers": ["x-bsgateway-no-log"]}])
+async def test_a_request_without_headers_is_logged(
+    make_callback: Callable[..., GatewayCallback], request_of: Any
+) -> None:
+    callback = make_callback(collector={**LOG, "opt_out": "row"})
+    data = proxy_data("anthropic_messages", proxy_server_request=request_of, metadata=request_of)
+    assert len(await whole_life(callback, data, "anthropic_messages")) == 4
 
 
 # The handler

@@ -7,15 +7,17 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from litellm import Router
 from litellm.proxy import proxy_server
 
 from bsgateway import host
-from bsgateway.config import Collector
-from bsgateway.decision import Decision, Outcome, new_id, now
+from bsgateway.config import Collector, Spool
+from bsgateway.decision import Decision, Outcome, Texts, new_id, now
 from bsgateway.errors import ConfigError
 from bsgateway.lifecycle import Lifecycle
+from builders import until
 
 HANG = 20.0  # seconds: a bound against hangs, not a measurement
 
@@ -125,13 +127,13 @@ async def test_rows_without_a_log_are_counted(caplog: pytest.LogCaptureFixture) 
     life = Life(OFF)
     for _ in range(3):
         life.lifecycle.record(an_outcome())
-    assert (life.lifecycle.unlogged, life.lifecycle.writer, caplog.messages) == (3, None, [])
+    assert (life.lifecycle.unlogged, life.lifecycle.metrics(), caplog.messages) == (3, None, [])
 
 
 async def test_a_log_that_is_wanted_and_has_no_database_is_said(caplog: pytest.LogCaptureFixture) -> None:
     life = Life(Collector())
     life.lifecycle.record(an_outcome())
-    assert (life.lifecycle.unlogged, life.lifecycle.writer) == (1, None)
+    assert (life.lifecycle.unlogged, life.lifecycle.metrics()) == (1, None)
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("no decision is logged: routing.collector.database_url is unset; ")
 
@@ -142,7 +144,7 @@ async def test_rows_are_queued_in_bounds() -> None:
     for item in items:
         life.lifecycle.record(item)
     assert life.lifecycle.unlogged == 0
-    assert life.lifecycle.recorder.dropped == {"full": 1}
+    assert life.lifecycle.recorder.dropped == {"queue_full": 1}
     assert life.lifecycle.recorder.take(10) == items[:2]
 
 
@@ -150,12 +152,40 @@ async def test_rows_that_cannot_be_written_before_the_end_are_said(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bsgateway.lifecycle.DRAIN_SECONDS", 0.3)
-    life = Life(UNREACHABLE)
+    life = Life(msgspec.structs.replace(UNREACHABLE, spool=Spool(enabled=False)))
     life.lifecycle.ensure_running()
     life.lifecycle.record(an_outcome())
     await asyncio.sleep(0)
     await asyncio.wait_for(life.lifecycle.stop(), HANG)
     assert "1 rows of the routing log could not be written before the end and are lost" in caplog.messages
+
+
+async def test_rows_that_are_in_the_spool_at_the_end_are_not_lost(caplog: pytest.LogCaptureFixture) -> None:
+    life = Life(UNREACHABLE)
+    life.lifecycle.ensure_running()
+    life.lifecycle.record(an_outcome())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(life.lifecycle.stop(), HANG)
+    metrics = life.lifecycle.metrics()
+    assert metrics is not None
+    assert (metrics.spooled_rows, metrics.dropped) == (1, {})
+    assert not [message for message in caplog.messages if "lost" in message]
+
+
+async def test_words_that_cannot_be_redacted_are_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a secret")
+
+    monkeypatch.setattr("bsgateway.lifecycle.redacted", fail)
+    life = Life(UNREACHABLE)
+    life.lifecycle.record(Texts(decision_id=new_id(), created_at=now(), ask="words", system=""))
+    life.lifecycle.record(an_outcome())
+    life.lifecycle.ensure_running()
+    await asyncio.sleep(0)
+    await asyncio.wait_for(life.lifecycle.stop(), HANG)
+    metrics = life.lifecycle.metrics()
+    assert metrics is not None
+    assert (metrics.spooled_rows, metrics.dropped) == (1, {"redaction_failed": 1})
 
 
 async def test_a_start_that_fails_is_no_reason_to_go_without_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -166,8 +196,7 @@ async def test_a_start_that_fails_is_no_reason_to_go_without_the_log(caplog: pyt
     life.lifecycle.ensure_running()
     await asyncio.sleep(0.01)
     assert caplog.messages == ["the routed names are not listed in /v1/models: ValueError"]
-    assert life.lifecycle.writer is not None
-    assert life.lifecycle.writer.metrics().queued == 0
+    await until(life.lifecycle.metrics)
     await asyncio.wait_for(life.lifecycle.stop(), HANG)
     assert life.calls == ["start", "drain"]
 

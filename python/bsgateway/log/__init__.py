@@ -1,1 +1,1 @@
-"""The log path: queue -> writer -> COPY. Nothing in here is ever awaited by a request."""
+"""The log path: queue -> spool -> batches -> COPY, on a thread of its own. No request ever waits for it."""

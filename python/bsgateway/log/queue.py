@@ -1,13 +1,13 @@
-"""The queue between the requests and the writer: bounded, counted, and never in the way."""
+"""The queue between the requests and the log's thread: bounded, counted, and never in the way."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 
 from bsgateway.decision import Texts
 from bsgateway.rows import Item
@@ -15,36 +15,34 @@ from bsgateway.rows import Item
 log = logging.getLogger(__name__)
 
 MAX_ROWS = 100_000
-MAX_TEXT_CHARS = 64_000_000
-# Seconds between two log lines that say the same.
+MAX_BYTES = 402_653_184
+ROW_BYTES = 1_800
+"""Memory of a decision or an outcome with all that belongs to it, about: tests/unit/test_queue.py measures it."""
 QUIET = 10.0
-_NEVER = sys.maxsize
+"""Seconds between two log lines that say the same."""
 
 
 class Recorder:
-    """Takes records from requests, on any thread, and hands them to the one writer, in order.
+    """Takes records from requests, on any thread, and hands them to the one thread that stores them, in order.
 
-    At most `max_rows` wait; the writer holds one batch more. The words of requests are the first to go: with
-    `max_text_chars` characters of them waiting, further `Texts` are dropped while decisions and outcomes are still
-    taken. Whatever is dropped is counted in `dropped` by cause: full, text_full, refused, stopped, error.
+    At most `max_rows` wait, in at most `max_bytes` of memory, half of which is for the words of requests: they are the
+    first to go. Whatever is dropped is counted in `dropped` by cause, which `metrics.CAUSES` lists; `full_cause` is the
+    one that says why rows wait at all.
 
-    May be made before a fork and outside of any event loop. Works with the event loop that called `bind`.
+    May be made before a fork and outside of any event loop.
     """
 
-    def __init__(self, max_rows: int = MAX_ROWS, max_text_chars: int = MAX_TEXT_CHARS) -> None:
-        self.max_rows = max_rows
-        self.max_text_chars = max_text_chars
+    def __init__(self, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES) -> None:
+        self.max_rows = min(max_rows, max(1, max_bytes // 2 // ROW_BYTES))
+        self.max_text_bytes = max_bytes // 2
         self.dropped: Counter[str] = Counter()
+        self.full_cause = "queue_full"
         self._rows: deque[Item] = deque()
-        self._text_chars = 0
-        self._lock = threading.Lock()  # of the counters; the deque needs none
+        self._text_bytes_in = 0  # ever taken; under the lock, as many threads record
+        self._text_bytes_out = 0  # ever given away; by one thread only, so that no request waits for it
+        self._lock = threading.Lock()  # the deque needs none
         self._closed = False
-        self._hurried = False
         self._quiet_until: dict[str, float] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = 0
-        self._wake = asyncio.Event()
-        self._wake_at = _NEVER  # the writer wants to be woken when so many rows wait
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -56,13 +54,11 @@ class Recorder:
             if self._closed:
                 self.drop("stopped")
             elif len(rows) >= self.max_rows:
-                self.drop("full")
+                self.drop(self.full_cause)
             elif type(item) is Texts and not self._reserve(item):
                 self.drop("text_full")
             else:
                 rows.append(item)
-                if len(rows) >= self._wake_at:
-                    self._wake_writer()
         except Exception as error:
             # A request is more than its row: whatever a wrong value does here must not reach it.
             self.drop("error", 1, type(error).__name__)
@@ -78,58 +74,34 @@ class Recorder:
         if not quiet:
             log.error("routing log: %d rows dropped so far, cause %s%s", total, cause, f": {detail}" if detail else "")
 
-    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Work with this event loop, on whose thread this is called."""
-        self._loop = loop
-        self._thread = threading.get_ident()
-
-    async def wait(self, rows: int, timeout: float | None = None) -> None:
-        """Until so many rows wait, or `timeout` seconds have passed, or there are any and `hurry` was called."""
-        while len(self._rows) < (wanted := 1 if self._hurried else rows):
-            self._wake.clear()
-            self._wake_at = wanted
-            # In this order: a thread that records from now on sees _wake_at, and what it recorded before is seen here.
-            if len(self._rows) >= wanted:
-                break
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout)
-            except asyncio.TimeoutError:
-                break
-        self._wake_at = _NEVER
-
-    def hurry(self, on: bool) -> None:
-        """Whether `wait` is content with a single row. Called on the event loop's thread."""
-        self._hurried = on
-        self._wake.set()
-
     def take(self, limit: int) -> list[Item]:
-        """Remove and return the oldest rows, at most `limit`. Called on the event loop's thread."""
+        """Remove and return the oldest rows, at most `limit`. Called on the thread that stores them only."""
         rows = self._rows
         taken = [rows.popleft() for _ in range(min(limit, len(rows)))]
-        if chars := sum(_chars(item) for item in taken if type(item) is Texts):
-            with self._lock:
-                self._text_chars -= chars
+        self._text_bytes_out += _text_bytes(taken)
         return taken
+
+    def put_back(self, taken: Sequence[Item]) -> None:
+        """Undo `take`: these rows are the oldest again."""
+        self._rows.extendleft(reversed(taken))
+        self._text_bytes_out -= _text_bytes(taken)
 
     def close(self) -> None:
         """Drop what comes from now on."""
         self._closed = True
 
     def _reserve(self, texts: Texts) -> bool:
-        chars = _chars(texts)
+        size = _size(texts)
         with self._lock:
-            if self._text_chars + chars > self.max_text_chars:
+            if self._text_bytes_in - self._text_bytes_out + size > self.max_text_bytes:
                 return False
-            self._text_chars += chars
+            self._text_bytes_in += size
             return True
 
-    def _wake_writer(self) -> None:
-        self._wake_at = _NEVER
-        if threading.get_ident() == self._thread:
-            self._wake.set()
-        elif self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake.set)
+
+def _text_bytes(items: Sequence[Item]) -> int:
+    return sum(_size(item) for item in items if type(item) is Texts)
 
 
-def _chars(texts: Texts) -> int:
-    return len(texts.ask) + len(texts.system)
+def _size(texts: Texts) -> int:
+    return sys.getsizeof(texts.ask) + sys.getsizeof(texts.system)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import asyncpg
 
+from bsgateway.config import Collector
 from bsgateway.errors import GatewayError, StoreError
+from bsgateway.log.chunk import Unreadable
 from bsgateway.rows import Item
 from bsgateway.store import Store
 
@@ -34,6 +38,13 @@ class Sink(Protocol):
     async def write(self, batch: Sequence[Item]) -> None:
         """Write all of the batch or nothing. Raises SinkUnavailable or RowRefused."""
 
+    async def bury(self, item: Item | Unreadable, reason: str) -> None:
+        """Put a row that cannot be written where it is kept, and `reason` with it. Raises as `write` does."""
+
+    async def maintain(self) -> bool:
+        """Look after what is written; False when there is more to do. Called every hour, then sooner. Raises
+        GatewayError."""
+
     async def close(self) -> None:
         """Let go of connections and files. Called once, after the last write."""
 
@@ -44,35 +55,60 @@ class PostgresSink:
     So a gateway starts without its database, and a process that forks before its first batch shares no connection.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, collector: Collector | None = None) -> None:
         self._dsn = dsn
-        self._store: Store | None = None
+        self._collector = collector or Collector()
+        self._connected: Store | None = None
+        self._connecting = asyncio.Lock()
 
     async def write(self, batch: Sequence[Item]) -> None:
         """See `Sink.write`. The messages of what it raises quote no data."""
-        try:
-            store = self._store or await self._connect()
-            await store.copy(batch)
-        except StoreError as error:
-            raise SinkUnavailable(str(error)) from None
-        except Exception as error:
-            # Not `from error`: what PostgreSQL says of a row can quote it.
-            raise _sorted(error) from None
+        with _told_apart():
+            await (await self.store()).copy(batch)
+
+    async def bury(self, item: Item | Unreadable, reason: str) -> None:
+        """See `Sink.bury`."""
+        with _told_apart():
+            await (await self.store()).bury(item, reason)
+
+    async def maintain(self) -> bool:
+        """See `Sink.maintain`."""
+        collector = self._collector
+        store = await self.store()
+        done = await store.maintain(collector.partition, collector.retention_days, collector.text_retention_days)
+        return done.finished
+
+    async def store(self) -> Store:
+        """The store, connected and migrated. Raises StoreError."""
+        async with self._connecting:
+            if self._connected is None:
+                self._connected = await self._connect()
+            return self._connected
 
     async def close(self) -> None:
         """See `Sink.close`."""
-        if self._store is not None:
-            await self._store.close()
+        if self._connected is not None:
+            await self._connected.close()
 
     async def _connect(self) -> Store:
         store = await Store.connect(self._dsn)
         try:
-            await store.migrate()
+            await store.migrate(self._collector.partition)
         except BaseException:
             await store.close()
             raise
-        self._store = store
         return store
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        raise SinkUnavailable(str(error)) from None
+    except Exception as error:
+        # Not `from error`: what PostgreSQL says of a row can quote it.
+        raise _sorted(error) from None
 
 
 def _sorted(error: Exception) -> SinkUnavailable | RowRefused:

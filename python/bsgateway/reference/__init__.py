@@ -12,12 +12,14 @@ from .analyzer import Analysis, Analyzer
 from .features import FEATURE_NAMES, FEATURE_VERSION
 from .glob import GlobSet
 from .memo import MemoStats
+from .redact import REDACTION_PLACEHOLDERS, redact
 from .score import SIGNALS, default_complex_keywords, default_simple_keywords, score_table
 from .tokens import count_tokens, estimate_tokens, sample_tokens, warm
 
 __all__ = [
     "FEATURE_NAMES",
     "FEATURE_VERSION",
+    "REDACTION_PLACEHOLDERS",
     "SIGNALS",
     "Analysis",
     "Analyzer",
@@ -27,6 +29,7 @@ __all__ = [
     "default_complex_keywords",
     "default_simple_keywords",
     "estimate_tokens",
+    "redact",
     "sample_tokens",
     "score_table",
     "warm",

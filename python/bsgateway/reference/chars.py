@@ -67,6 +67,11 @@ def is_word(char: str) -> bool:
     return not _within(cp, SEPARATORS) and not _within(cp, UNSPACED)
 
 
+def is_unspaced(char: str) -> bool:
+    """Whether `char` belongs to a script that is written without spaces."""
+    return char >= "\u0e00" and _within(ord(char), UNSPACED)
+
+
 def byte_length(text: str) -> int:
     """Bytes of `text` in UTF-8."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

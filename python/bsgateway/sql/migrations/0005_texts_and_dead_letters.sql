@@ -1,9 +1,10 @@
 -- Whether the words of a row are the client's own, what an embedding model made of them, and where rows go that no table
 -- can take.
 
-ALTER TABLE routing_texts ADD COLUMN redacted boolean NOT NULL DEFAULT false;
+-- Null where a worker of the version before wrote a batch again: its staging table takes over no defaults.
+ALTER TABLE routing_texts ADD COLUMN redacted boolean DEFAULT false;
 COMMENT ON COLUMN routing_texts.redacted IS
-    'Whether keys and personal data were replaced by placeholders before the words were stored.';
+    'Whether keys and personal data were replaced by placeholders before the words were stored. Null: no.';
 
 -- A type of its own where pgvector is installed, or may be; an array of numbers elsewhere. One can be cast to the other.
 DO $$
@@ -46,7 +47,18 @@ COMMENT ON TABLE routing_dead_letters IS
     'Rows that their table refused, so that one bad row neither blocks nor loses the others. Kept as long as texts are.';
 COMMENT ON COLUMN routing_dead_letters.digest IS 'SHA-256 of payload: a row that comes again is one letter.';
 COMMENT ON COLUMN routing_dead_letters.decision_id IS 'The decision it belongs to.';
-COMMENT ON COLUMN routing_dead_letters.kind IS 'What it is: Decision, Texts or Outcome.';
+COMMENT ON COLUMN routing_dead_letters.kind IS 'What it is: Decision, Texts or Outcome, or Chunk: records that could not be told apart.';
 COMMENT ON COLUMN routing_dead_letters.reason IS 'Class, SQLSTATE and constraint of the error.';
 COMMENT ON COLUMN routing_dead_letters.refused_at IS 'When.';
-COMMENT ON COLUMN routing_dead_letters.payload IS 'The row, as JSON in UTF-8. May hold words of the request.';
+COMMENT ON COLUMN routing_dead_letters.payload IS 'The record, as JSON in UTF-8. May hold words of the request.';
+
+CREATE TABLE routing_leases (
+    name   text PRIMARY KEY,
+    holder uuid NOT NULL,
+    until  timestamptz NOT NULL
+);
+COMMENT ON TABLE routing_leases IS
+    'Work that one worker does for all: who does it, and until when the others leave it alone.';
+COMMENT ON COLUMN routing_leases.name IS 'The work, such as embedding.';
+COMMENT ON COLUMN routing_leases.holder IS 'A random id of the worker.';
+COMMENT ON COLUMN routing_leases.until IS 'When another may take over, unless the holder has been heard of again.';

@@ -38,4 +38,5 @@ SELECT
     (SELECT count(*) FROM routing_logs) AS logs,
     (SELECT count(*) FROM routing_texts) AS texts,
     (SELECT count(*) FROM routing_outcomes) AS outcomes,
-    (SELECT count(*) FROM routing_feedback) AS feedback;
+    (SELECT count(*) FROM routing_feedback) AS feedback,
+    (SELECT count(*) FROM routing_dead_letters) AS dead_letters;

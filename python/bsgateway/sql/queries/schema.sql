@@ -24,5 +24,3 @@ SELECT version, name, sha256 FROM bsgateway_migrations ORDER BY version;
 -- name: add_migration(version, name, sha256)!
 INSERT INTO bsgateway_migrations (version, name, sha256) VALUES (:version, :name, :sha256);
 
--- name: make_partitions(first, last)$
-SELECT bsg_make_partitions(:first, :last);

@@ -3,9 +3,9 @@
 
 -- name: create_staging()#
 SET LOCAL client_min_messages = warning;
-CREATE TEMP TABLE IF NOT EXISTS staged_logs (LIKE routing_logs) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS staged_texts (LIKE routing_texts) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS staged_outcomes (LIKE routing_outcomes) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS staged_logs (LIKE routing_logs INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS staged_texts (LIKE routing_texts INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS staged_outcomes (LIKE routing_outcomes INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
 
 -- name: insert_logs()!
 INSERT INTO routing_logs
@@ -44,3 +44,8 @@ ON CONFLICT (decision_id) DO UPDATE SET
     error_status = excluded.error_status
 WHERE stored.status = 'failure'
   AND (excluded.status = 'success' OR excluded.completed_at > stored.completed_at);
+
+-- name: bury(digest, decision_id, kind, reason, payload)!
+INSERT INTO routing_dead_letters (digest, decision_id, kind, reason, payload)
+VALUES (:digest, :decision_id, :kind, :reason, :payload)
+ON CONFLICT (digest) DO NOTHING;

@@ -1,0 +1,178 @@
+"""Queue -> spool: what waits in memory becomes chunks on the disk, as far as the disk takes them."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from bsgateway.config import Collector
+from bsgateway.log import chunk
+from bsgateway.log.chunk import ChunkError
+from bsgateway.log.outbox import Outbox
+from bsgateway.log.queue import QUIET, Recorder
+from bsgateway.log.spool import Spool, SpoolDamaged, SpoolError, SpoolFull
+from bsgateway.rows import Item
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY = 0.5
+"""Seconds before a spool that failed is tried again; doubles with each failure."""
+LAST_RETRY = 30.0
+FULL_RETRY = 0.2
+"""Seconds before a full spool is tried again: it has room as soon as the database has taken a batch."""
+
+Prepare = Callable[[Sequence[Item]], list[Item]]
+
+
+class Intake:
+    """The queue and the spool of one process.
+
+    `outbox` is what is in the spool; None while there is none. While the spool `fails`, rows stay in the queue, where
+    `take` gets at them. Rows that can be in no spool go to `unspoolable`.
+    """
+
+    def __init__(self, collector: Collector, directory: Path | None, recorder: Recorder, prepare: Prepare) -> None:
+        """`directory` is that of the spool, None for no spool; `prepare` makes of rows what may be stored."""
+        self.recorder = recorder
+        self.directory = directory
+        self.outbox: Outbox | None = None
+        self.retired: list[Outbox] = []  # slots that are no longer written to
+        self.unspoolable: list[Item] = []
+        self.error: str | None = None
+        self._collector = collector
+        self._prepare = prepare
+        self._failures = 0
+        self._retry_at = 0.0
+        self._quiet_until = 0.0
+
+    @property
+    def fails(self) -> bool:
+        """Whether rows must not wait for the spool: there is none, or it cannot take them now."""
+        return self.directory is None or self.error is not None
+
+    @property
+    def waiting(self) -> int:
+        """Rows that can be delivered now."""
+        spooled = self.outbox.waiting if self.outbox is not None else 0
+        return spooled + len(self.unspoolable) + (len(self.recorder) if self.fails else 0)
+
+    def store_waiting(self) -> bool:
+        """Move what waits in the queue to the spool; whether there was anything. What it cannot take stays."""
+        recorder, collector = self.recorder, self._collector
+        if not len(recorder):
+            return False
+        outbox = self.usable()
+        while outbox is not None and len(recorder):
+            taken = recorder.take(min(collector.batch_rows, collector.spool.max_rows))
+            try:
+                taken = self._prepare(taken)
+                self._add(outbox, taken)
+            except SpoolError as error:
+                recorder.put_back(taken)
+                self.failed(error)
+                break
+            except BaseException:
+                recorder.put_back(taken)
+                raise
+        return True
+
+    def take(self, limit: int) -> list[Item]:
+        """The oldest rows that no spool holds, prepared."""
+        if self.unspoolable:
+            taken, self.unspoolable = self.unspoolable[:limit], self.unspoolable[limit:]
+            return taken
+        taken = self.recorder.take(limit)
+        try:
+            return self._prepare(taken)
+        except BaseException:
+            self.recorder.put_back(taken)
+            raise
+
+    def usable(self) -> Outbox | None:
+        """The outbox, opened if need be; None while there is none, or it is not yet time to try again."""
+        if self.directory is None or time.monotonic() < self._retry_at:
+            return None
+        if self.outbox is None:
+            try:
+                spool = Spool.claim(self.directory, secure_delete=self._collector.text != "none")
+            except SpoolError as error:
+                self.failed(error)
+                return None
+            self.outbox = Outbox(spool, window_rows=4 * self._collector.batch_rows)
+            if spool.rows:
+                log.warning("routing log: %d rows of an earlier process are in %s", spool.rows, spool.path)
+        return self.outbox
+
+    def failed(self, error: SpoolError) -> None:
+        """The spool cannot be written to, or read, for now."""
+        full = isinstance(error, SpoolFull)
+        delay = FULL_RETRY if full else min(LAST_RETRY, FIRST_RETRY * 2 ** min(self._failures, 10))
+        self._retry_at = time.monotonic() + delay * random.uniform(0.5, 1.0)  # noqa: S311
+        self._failures += 1
+        self.error = str(error)
+        self.recorder.full_cause = "spool_full" if full else "spool_failed"
+        if isinstance(error, SpoolDamaged):
+            self._abandon()
+        if time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + QUIET
+            log.error("routing log: rows wait in memory only, and are lost if this process dies: %s", error)
+
+    def begin_anew(self) -> None:
+        """Let go of the slot: its rows, settled or not, are read back from the disk when it is opened again."""
+        outbox, self.outbox = self.outbox, None
+        if outbox is not None:
+            with suppress(SpoolError):
+                outbox.spool.close()
+
+    def look(self) -> None:
+        """Notice that somebody removed the slot's file: it is emptied while it is open, and another one begun."""
+        outbox = self.outbox
+        if outbox is not None and not outbox.spool.is_there():
+            log.error("the spool %s was removed: its rows are lost if this process dies now", outbox.spool.path)
+            self.outbox = None
+            self.retired.append(outbox)
+
+    def _add(self, outbox: Outbox, records: Sequence[Item]) -> None:
+        spool = self._collector.spool
+        try:
+            payload = chunk.encode(records)
+        except ChunkError:
+            if len(records) == 1:
+                self.unspoolable += records
+                return
+            for record in records:
+                self._add(outbox, (record,))
+            return
+        try:
+            outbox.add(records, payload, spool.max_rows, spool.max_bytes)
+        except SpoolFull:
+            if outbox.spool.rows:
+                raise
+            self.unspoolable += records  # one chunk that is larger than all the spool may be
+        self._works()
+
+    def _works(self) -> None:
+        if self.error is not None:
+            log.warning("routing log: rows are stored in the spool again")
+            self.error = None
+            self._failures = 0
+            self.recorder.full_cause = "queue_full"
+
+    def _abandon(self) -> None:
+        """Leave a damaged slot, kept under another name for whoever can read it."""
+        outbox, self.outbox = self.outbox, None
+        if outbox is not None:
+            abandon(outbox, self.recorder)
+
+
+def abandon(outbox: Outbox, recorder: Recorder) -> None:
+    """Keep a damaged slot under another name, and count its rows as lost."""
+    aside = outbox.spool.set_aside()
+    if outbox.waiting > 0:
+        recorder.drop("spool_damaged", outbox.waiting, f"they are in {aside}")
+    with suppress(SpoolError):
+        outbox.spool.close()
