@@ -98,7 +98,10 @@ class Lifecycle:
             log.error("the routed names are not listed in /v1/models: %s", type(error).__name__)
 
     async def _flush(self) -> None:
-        await self._before_drain()
+        try:
+            await self._before_drain()
+        except Exception as error:
+            log.error("some outcomes may be missing: %s", type(error).__name__)
         if self.thread is not None and (left := await self.thread.stop(DRAIN_SECONDS)):
             log.error("%d rows of the routing log could not be written before the end and are lost", left)
 

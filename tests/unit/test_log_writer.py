@@ -11,6 +11,7 @@ import pytest
 
 from bsgateway.log import writer as writer_module
 from bsgateway.log.chunk import Unreadable
+from bsgateway.log.sink import SinkTimeout
 from bsgateway.log.writer import Writer
 from builders import make_decision, until
 from sinks import ListSink
@@ -126,6 +127,40 @@ async def test_what_not_even_the_dead_letters_take_is_dropped() -> None:
     bench = Bench(sink)
     await bench.writer.write(items)
     assert (sink.rows, bench.dropped) == ([items[0], items[2]], {"refused": 1})
+
+
+async def test_a_batch_that_is_too_much_for_the_time_is_divided() -> None:
+    class SlowSink(ListSink):
+        async def write(self, batch: Any) -> None:
+            self.attempts += 1
+            if len(batch) > 3:
+                raise SinkTimeout("TimeoutError")
+            await super().write(batch)
+
+    items = [make_decision() for _ in range(10)]
+    bench = Bench(sink := SlowSink())
+    await asyncio.wait_for(bench.writer.write(items), HANG)
+    assert sink.rows == items
+    assert (bench.writer.dead_lettered, bench.dropped) == (0, {})
+
+
+async def test_giving_up_returns_what_is_not_settled() -> None:
+    items = [make_decision() for _ in range(4)]
+    sink = ListSink(poison=items[1:2])
+    bench = Bench(sink)
+
+    def give_up() -> bool:
+        return len(sink.rows) + len(sink.buried) > 1
+
+    async def go_away() -> None:
+        await until(lambda: sink.buried)
+        sink.away = True
+
+    task = asyncio.ensure_future(go_away())
+    left = await asyncio.wait_for(bench.writer.write(items, give_up=give_up), HANG)
+    await task
+    settled = [*sink.rows, *(item for item, _ in sink.buried)]
+    assert sorted(map(repr, [*settled, *left])) == sorted(map(repr, items))
 
 
 async def test_letters_wait_while_the_sink_is_away() -> None:

@@ -20,7 +20,7 @@ from bsgateway.log import writer as writer_module
 from bsgateway.log.metrics import Metrics
 from bsgateway.log.pipeline import Pipeline
 from bsgateway.log.queue import Recorder
-from bsgateway.log.spool import Spool, survey
+from bsgateway.log.spool import Spool, SpoolDamaged, SpoolError, survey
 from bsgateway.log.thread import LogThread
 from bsgateway.rows import Item
 from builders import make_decision, make_outcome, make_texts, until
@@ -37,6 +37,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake_module, "FIRST_RETRY", 0.01)
     monkeypatch.setattr(intake_module, "LAST_RETRY", 0.05)
     monkeypatch.setattr(pipeline_module, "HOUSE_SECONDS", 0.02)
+    monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(pipeline_module, "AWAY_GRACE", 0.05)
 
 
 class Log:
@@ -208,6 +210,24 @@ async def test_a_spool_that_cannot_be_written_to_costs_nothing_while_the_sink_is
     assert log.recorder.dropped == {}
 
 
+async def test_rows_in_hand_are_stored_when_the_spool_can_take_them_again(unwritable: Path) -> None:
+    log = Log(unwritable)
+    log.sink.away = True
+    log.thread.start()
+    log.record(*(items := some(25)))
+    await until(lambda: log.sink.attempts > 3)  # a batch is in hand
+    assert (log.metrics.queued, log.metrics.spooled_rows) == (25, 0)
+    await asyncio.to_thread(unwritable.unlink)
+    await until(lambda: log.metrics.spooled_rows == 25)
+    assert log.metrics.queued == 0
+    assert await log.thread.stop(HANG) == 0
+    again = Log(unwritable)
+    again.thread.start()
+    await until(lambda: len(again.sink.rows) == 25)
+    assert different(again.sink.rows) == different(items)
+    await again.thread.stop(HANG)
+
+
 async def test_both_away_the_queue_bounds_and_says_why(unwritable: Path) -> None:
     log = Log(unwritable, msgspec.structs.replace(COLLECTOR, queue_rows=20))
     log.sink.away = True
@@ -252,6 +272,83 @@ async def test_a_chunk_larger_than_the_spool_goes_to_the_sink(directory: Path) -
     log.record(texts)
     await until(lambda: log.sink.rows == [texts])
     assert await log.thread.stop(HANG) == 0
+
+
+async def test_chunks_larger_than_the_spool_are_bounded_like_the_queue(directory: Path) -> None:
+    collector = msgspec.structs.replace(COLLECTOR, spool=SpoolSettings(max_bytes=10_000), queue_rows=20)
+    log = Log(directory, collector)
+    log.sink.away = True
+    log.thread.start()
+    for _ in range(60):
+        log.record(make_texts(make_decision(), ask="a" * 20_000))
+        await asyncio.sleep(0.002)
+    await until(lambda: log.recorder.dropped)
+    assert log.metrics.queued <= 20 + 10, "of the queue, and a batch in hand"
+    log.sink.away = False
+    kept = 60 - sum(log.recorder.dropped.values())
+    await until(lambda: len(log.sink.rows) == kept)
+    assert await log.thread.stop(HANG) == 0
+
+
+async def test_a_chunk_that_is_divided_is_stored_once(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of it is stored when the disk fails; the other half goes back to the queue."""
+    strange = make_decision(ask_tokens=2**70)
+    items = some(7)
+    calls: list[int] = []
+    real = Spool.append
+
+    def fail_once(self: Spool, rows: int, *args: Any) -> int:
+        calls.append(rows)
+        if len(calls) == 2:
+            raise SpoolError("disk full")
+        return real(self, rows, *args)
+
+    monkeypatch.setattr(Spool, "append", fail_once)
+    log = Log(directory, sink=ListSink(poison=[strange]))
+    log.record(*items[:5], strange, *items[5:])
+    log.thread.start()
+    await until(lambda: len(log.sink.rows) == 7 and log.sink.buried)
+    assert await log.thread.stop(HANG) == 0
+    assert sorted(map(repr, log.sink.rows)) == sorted(map(repr, items)), "each once"
+    assert len(log.sink.buried) == 1
+
+
+async def test_rows_in_memory_outlive_a_damaged_file(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(directory)
+    log.sink.away = True
+    log.thread.start()
+    log.record(*(early := some(10)))
+    await until(lambda: log.sink.attempts)
+    log.record(*(late := some(8)))
+    await until(lambda: log.metrics.spooled_rows == 18)
+    real = Spool.append
+
+    def damaged(self: Spool, *args: Any) -> int:
+        monkeypatch.setattr(Spool, "append", real)
+        raise SpoolDamaged("the spool is damaged")
+
+    monkeypatch.setattr(Spool, "append", damaged)
+    log.record(*(last := some(1)))
+    await until(lambda: list(directory.glob("*.damaged-*")))
+    log.sink.away = False
+    await until(lambda: len(log.sink.rows) == 19)
+    assert different(log.sink.rows) == different([*early, *late, *last])
+    assert await log.thread.stop(HANG) == 0
+    assert log.recorder.dropped == {}
+
+
+async def test_who_waits_for_the_end_may_be_cancelled(directory: Path) -> None:
+    log = Log(directory)
+    log.thread.start()
+    log.record(*some(3))
+    waiting = asyncio.ensure_future(log.thread.stop(HANG))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await log.thread.stop(HANG) == 0
+    assert len(log.sink.rows) == 3
+    assert log.sink.closed
 
 
 async def test_rows_that_no_chunk_holds_go_to_the_sink_alone(directory: Path) -> None:
@@ -346,8 +443,9 @@ async def test_starting_twice_and_stopping_twice(directory: Path) -> None:
     log.record(*some(1))
     assert await asyncio.gather(log.thread.stop(HANG), log.thread.stop(HANG)) == [0, 0]
     assert len(log.sink.rows) == 1
+    stopped = log.thread._thread
     log.thread.start()
-    assert threading.active_count() == before - 1, "what was stopped stays stopped"
+    assert log.thread._thread is stopped, "what was stopped stays stopped"
 
 
 def test_an_interpreter_that_ends_without_a_word_stores_what_waits(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -10,10 +11,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bsgateway.log import chunk, spool
+from bsgateway.log.adoption import _state
 from bsgateway.log.outbox import Outbox
 from bsgateway.log.spool import Spool, SpoolDamaged, SpoolError, SpoolFull, survey
 from bsgateway.rows import Item
@@ -239,6 +242,126 @@ def test_disk_full_is_a_spool_error_and_passes(own: Spool) -> None:
     own._connection.execute("PRAGMA max_page_count = 1000000")
     own.append(1, b"room again", MANY, MANY)
     assert own._connection.execute("SELECT sum(rows) FROM chunks").fetchone() == (rows + 1,) == (1,)
+
+
+def test_looking_into_a_slot_does_not_change_it(tmp_path: Path) -> None:
+    """Or processes that look after one another's slots would do so for ever."""
+    first = Spool.claim(tmp_path)
+    first.append(1, b"x", MANY, MANY)
+    first.acknowledge(1, 1, 1, 1)
+    first.close()
+    before = _state(first.path)
+    for _ in range(3):
+        again = Spool.try_open(first.path)
+        assert again is not None
+        again.close()
+        assert _state(first.path) == before
+
+
+def test_what_is_set_aside_can_be_opened_with_its_journal(tmp_path: Path) -> None:
+    first = Spool.claim(tmp_path)
+    first.append(5, b"in the journal", MANY, MANY)
+    aside = first.set_aside()
+    first.close()
+    with contextlib.closing(sqlite3.connect(aside)) as kept:
+        assert kept.execute("SELECT sum(rows) FROM chunks").fetchone() == (5,)
+    assert survey(tmp_path) == []
+
+
+def test_a_closed_slot_is_not_a_damaged_one(tmp_path: Path) -> None:
+    first = Spool.claim(tmp_path)
+    first.close()
+    with pytest.raises(SpoolError) as caught:
+        first.append(1, b"x", MANY, MANY)
+    assert not isinstance(caught.value, SpoolDamaged)
+
+
+def test_a_slot_of_another_user_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Root may open anything: the refusal is the operating system's, given here for one file."""
+    Spool.claim(tmp_path).close()
+    real = os.open
+
+    def refuse(path: Any, *args: Any, **kwargs: Any) -> int:
+        if str(path).endswith("spool-0.sqlite"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
+    claimed = Spool.claim(tmp_path)
+    assert claimed.path.name == "spool-1.sqlite"
+    assert "another slot is used" in caplog.text
+    claimed.close()
+
+
+def test_a_disk_that_is_nearly_full_is_left_alone(own: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.statvfs
+
+    def nearly_full(path: Any) -> Any:
+        fields = list(real(path))
+        fields[4] = fields[3] = 10  # blocks that are free
+        return os.statvfs_result(fields)
+
+    own.append(1, b"before", MANY, MANY)
+    monkeypatch.setattr(os, "statvfs", nearly_full)
+    with pytest.raises(SpoolError, match="bytes are free on its disk"):
+        own.append(1, b"x", MANY, MANY)
+    own.acknowledge(1, 1, 1, 6)
+    assert own.rows == 0
+
+
+def test_words_leave_the_journal_too(own: Spool) -> None:
+    word = b"confidential-" + os.urandom(8).hex().encode()
+    seq = own.append(1, word, MANY, MANY)
+    own.forget()
+    assert any(word in path.read_bytes() for path in own.path.parent.iterdir()), "it still waits"
+    own.acknowledge(seq, seq, 1, len(word))
+    own.forget()
+    assert not any(word in path.read_bytes() for path in own.path.parent.iterdir())
+
+
+def test_what_cannot_be_removed_is_removed_later(own: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = Outbox(own, 1_000)
+    everything = fill(outbox, 6)
+    real = Spool.acknowledge
+
+    def fail(*_: Any) -> None:
+        raise SpoolError("disk full")
+
+    monkeypatch.setattr(Spool, "acknowledge", fail)
+    got: list[Item] = []
+    for _ in range(2):
+        batch = outbox.next(4)
+        assert batch is not None
+        got += batch.records
+        with pytest.raises(SpoolError):
+            outbox.done(batch)
+    assert (outbox.rows, outbox.waiting, own.rows) == (4, 4, 12)
+    monkeypatch.setattr(Spool, "acknowledge", real)
+    batch = outbox.next(100)
+    assert batch is not None
+    outbox.done(batch)
+    assert got + list(batch.records) == everything
+    assert (outbox.rows, own.rows, own.bytes) == (0, 0, 0)
+
+
+def test_a_disk_too_full_to_delete_gets_a_new_file(own: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = Outbox(own, 1_000)
+    fill(outbox, 3)
+    batch = outbox.next(100)
+    assert batch is not None
+    monkeypatch.setattr(Spool, "acknowledge", lambda *_: (_ for _ in ()).throw(SpoolError("disk full")))
+    with pytest.raises(SpoolError):
+        outbox.done(batch)
+    outbox.clear()
+    monkeypatch.undo()
+    assert (outbox.rows, own.rows, own.bytes, own.is_there()) == (0, 0, 0, True)
+    more = fill(outbox, 2)
+    batch = outbox.next(100)
+    assert batch is not None
+    assert batch.records == more
+    outbox.done(batch)
 
 
 def test_the_journal_is_what_the_documentation_says(own: Spool) -> None:

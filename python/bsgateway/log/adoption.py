@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,9 @@ from bsgateway.log.spool import Spool, SpoolError, slots
 
 log = logging.getLogger(__name__)
 
+RETRY_SECONDS = 300.0
+"""After which a slot that could not be opened is tried again."""
+
 
 class Adopter:
     """`outboxes` are the slots that this process empties for others."""
@@ -20,6 +24,7 @@ class Adopter:
         self.outboxes: list[Outbox] = []
         self._directory = directory
         self._empty: dict[Path, tuple[int, ...]] = {}  # slots that held nothing when they looked like this
+        self._not_before: dict[Path, float] = {}  # slots that could not be opened
 
     def look(self, held: Collection[Path]) -> None:
         """Take over the slots that nobody holds, if they are not empty. `held` are our own."""
@@ -31,8 +36,9 @@ class Adopter:
             log.warning("routing log: %s", error)
             return
         for path in found:
-            if path not in held and (state := _state(path)) != self._empty.get(path):
-                self._try(path, state)
+            due = path not in held and time.monotonic() >= self._not_before.get(path, 0.0)
+            if due and _state(path) != self._empty.get(path):
+                self._try(path)
 
     def release(self, outbox: Outbox) -> None:
         """Let go of a slot."""
@@ -40,12 +46,12 @@ class Adopter:
             self.outboxes.remove(outbox)
         self._close(outbox.spool)
 
-    def _try(self, path: Path, state: tuple[int, ...]) -> None:
+    def _try(self, path: Path) -> None:
         try:
             spool = Spool.try_open(path)
         except SpoolError as error:
             log.warning("routing log: %s", error)
-            self._empty[path] = state  # not again before it changes
+            self._not_before[path] = time.monotonic() + RETRY_SECONDS
             return
         if spool is None:
             return

@@ -21,9 +21,11 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY = 0.5
 """Seconds before a spool that failed is tried again; doubles with each failure."""
-LAST_RETRY = 30.0
+LAST_RETRY = 2.0
 FULL_RETRY = 0.2
 """Seconds before a full spool is tried again: it has room as soon as the database has taken a batch."""
+CHUNKS_AT_ONCE = 20
+"""So many chunks, and other tasks of the thread have a turn."""
 
 Prepare = Callable[[Sequence[Item]], list[Item]]
 
@@ -32,7 +34,7 @@ class Intake:
     """The queue and the spool of one process.
 
     `outbox` is what is in the spool; None while there is none. While the spool `fails`, rows stay in the queue, where
-    `take` gets at them. Rows that can be in no spool go to `unspoolable`.
+    `take` gets at them. Rows that can be in no spool go to `unspoolable`; they count as rows of the queue.
     """
 
     def __init__(self, collector: Collector, directory: Path | None, recorder: Recorder, prepare: Prepare) -> None:
@@ -62,22 +64,15 @@ class Intake:
 
     def store_waiting(self) -> bool:
         """Move what waits in the queue to the spool; whether there was anything. What it cannot take stays."""
-        recorder, collector = self.recorder, self._collector
-        if not len(recorder):
+        if not len(self.recorder):
             return False
         outbox = self.usable()
-        while outbox is not None and len(recorder):
-            taken = recorder.take(min(collector.batch_rows, collector.spool.max_rows))
-            try:
-                taken = self._prepare(taken)
-                self._add(outbox, taken)
-            except SpoolError as error:
-                recorder.put_back(taken)
-                self.failed(error)
+        for _ in range(CHUNKS_AT_ONCE):
+            if outbox is None or not len(self.recorder):
                 break
-            except BaseException:
-                recorder.put_back(taken)
-                raise
+            taken = self._taken(min(self._collector.batch_rows, self._collector.spool.max_rows))
+            if not self._add(outbox, taken):
+                break
         return True
 
     def take(self, limit: int) -> list[Item]:
@@ -85,12 +80,18 @@ class Intake:
         if self.unspoolable:
             taken, self.unspoolable = self.unspoolable[:limit], self.unspoolable[limit:]
             return taken
-        taken = self.recorder.take(limit)
-        try:
-            return self._prepare(taken)
-        except BaseException:
-            self.recorder.put_back(taken)
-            raise
+        return self._taken(limit)
+
+    def recovered(self) -> bool:
+        """Whether the spool takes rows, again. Tries it, if it failed and it is time to."""
+        if self.error is not None and (outbox := self.usable()) is not None:
+            try:
+                outbox.spool.check(self._collector.spool.max_rows, self._collector.spool.max_bytes)
+            except SpoolError as error:
+                self.failed(error)
+            else:
+                self._works()
+        return not self.fails
 
     def usable(self) -> Outbox | None:
         """The outbox, opened if need be; None while there is none, or it is not yet time to try again."""
@@ -115,8 +116,9 @@ class Intake:
         self._failures += 1
         self.error = str(error)
         self.recorder.full_cause = "spool_full" if full else "spool_failed"
-        if isinstance(error, SpoolDamaged):
-            self._abandon()
+        if isinstance(error, SpoolDamaged) and self.outbox is not None:
+            outbox, self.outbox = self.outbox, None
+            abandon(outbox, self.recorder)
         if time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + QUIET
             log.error("routing log: rows wait in memory only, and are lost if this process dies: %s", error)
@@ -129,31 +131,62 @@ class Intake:
                 outbox.spool.close()
 
     def look(self) -> None:
-        """Notice that somebody removed the slot's file: it is emptied while it is open, and another one begun."""
+        """See to the slot: somebody may have removed its file, which is then emptied while it is open; and what the
+        disk was too full to remove may be removable now."""
         outbox = self.outbox
-        if outbox is not None and not outbox.spool.is_there():
+        if outbox is None:
+            return
+        if not outbox.spool.is_there():
             log.error("the spool %s was removed: its rows are lost if this process dies now", outbox.spool.path)
             self.outbox = None
             self.retired.append(outbox)
-
-    def _add(self, outbox: Outbox, records: Sequence[Item]) -> None:
-        spool = self._collector.spool
-        try:
-            payload = chunk.encode(records)
-        except ChunkError:
-            if len(records) == 1:
-                self.unspoolable += records
-                return
-            for record in records:
-                self._add(outbox, (record,))
             return
         try:
-            outbox.add(records, payload, spool.max_rows, spool.max_bytes)
-        except SpoolFull:
-            if outbox.spool.rows:
-                raise
-            self.unspoolable += records  # one chunk that is larger than all the spool may be
-        self._works()
+            outbox.tidy()
+        except SpoolError:
+            with suppress(SpoolError):
+                outbox.clear()
+
+    def _taken(self, limit: int) -> list[Item]:
+        taken = self.recorder.take(limit)
+        try:
+            return self._prepare(taken)
+        except BaseException:
+            self.recorder.put_back(taken)
+            raise
+
+    def _add(self, outbox: Outbox, records: list[Item]) -> bool:
+        """Store records, divided where they do not fit into one chunk; those that cannot be stored now go back to the
+        queue, and False is returned."""
+        bounds = self._collector.spool.max_rows, self._collector.spool.max_bytes
+        parts = [records] if records else []
+        while parts:
+            part = parts.pop()
+            try:
+                outbox.add(part, chunk.encode(part), *bounds)
+                self._works()
+            except (ChunkError, SpoolFull) as error:
+                if isinstance(error, SpoolFull) and outbox.spool.rows:
+                    return self._refused(part, parts, error)
+                # Not a record that bytes can hold, or a chunk that is larger than the whole spool may be.
+                if len(part) > 1:
+                    parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+                else:
+                    self._set_apart(part[0])
+            except SpoolError as error:
+                return self._refused(part, parts, error)
+        return True
+
+    def _refused(self, part: list[Item], parts: list[list[Item]], error: SpoolError) -> bool:
+        self.recorder.put_back([record for rest in (part, *reversed(parts)) for record in rest])
+        self.failed(error)
+        return False
+
+    def _set_apart(self, record: Item) -> None:
+        if len(self.unspoolable) + len(self.recorder) >= self.recorder.max_rows:
+            self.recorder.drop("spool_full")
+        else:
+            self.unspoolable.append(record)
 
     def _works(self) -> None:
         if self.error is not None:
@@ -162,17 +195,15 @@ class Intake:
             self._failures = 0
             self.recorder.full_cause = "queue_full"
 
-    def _abandon(self) -> None:
-        """Leave a damaged slot, kept under another name for whoever can read it."""
-        outbox, self.outbox = self.outbox, None
-        if outbox is not None:
-            abandon(outbox, self.recorder)
-
 
 def abandon(outbox: Outbox, recorder: Recorder) -> None:
-    """Keep a damaged slot under another name, and count its rows as lost."""
+    """Leave a damaged slot, kept under another name for whoever can read it. What is in memory goes back to the queue,
+    the rest counts as lost."""
+    rescued = outbox.take_back()
+    recorder.put_back(rescued)
+    lost = outbox.waiting - len(rescued)
     aside = outbox.spool.set_aside()
-    if outbox.waiting > 0:
-        recorder.drop("spool_damaged", outbox.waiting, f"they are in {aside}")
+    if lost > 0:
+        recorder.drop("spool_damaged", lost, f"they are in {aside}")
     with suppress(SpoolError):
         outbox.spool.close()

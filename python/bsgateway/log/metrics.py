@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
 CAUSES = {
     "queue_full": "As many rows wait in memory as `queue_rows` and `queue_bytes` allow, and there is no spool.",
@@ -36,26 +36,29 @@ class EmbedderStats(msgspec.Struct, frozen=True):
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot; counts are since the start of the process. Errors are named without the data of rows."""
+    """A snapshot; counts are since the start of the process. Errors are named without the data of rows.
 
-    queued: Annotated[int, Meta(description="Rows in memory only.")]
+    Every field has a default: what a process of another version said is read as far as it is known.
+    """
+
+    queued: Annotated[int, Meta(description="Rows in memory only.")] = 0
     spooled_rows: Annotated[
         int, Meta(description="Rows on disk that the database does not have yet, those of adopted slots included.")
-    ]
-    spooled_bytes: Annotated[int, Meta(description="What they take, without SQLite's own.")]
-    oldest_seconds: Annotated[float | None, Meta(description="Age of the oldest of them.")]
-    written: Annotated[int, Meta(description="Rows that the database has.")]
-    replayed: Annotated[int, Meta(description="Of these, rows that were read back from the disk.")]
-    dead_lettered: Annotated[int, Meta(description="Rows that their table refused, in routing_dead_letters.")]
-    dropped: Annotated[dict[str, int], Meta(description="Rows that are lost, by cause.")]
-    batches: Annotated[int, Meta(description="Writes that succeeded.")]
-    retries: Annotated[int, Meta(description="Writes that failed and were, or will be, tried again.")]
-    flush_seconds: Annotated[float, Meta(description="Time that the successful writes took, together.")]
-    last_flush_seconds: Annotated[float | None, Meta(description="Time that the newest of them took.")]
-    last_flush_at: Annotated[datetime | None, Meta(description="When it was done.")]
-    circuit: Annotated[str, Meta(description="`open` while the database is waited for, else `closed`.")]
-    last_error: Annotated[str | None, Meta(description="Newest failure of a write: class and code.")]
-    spool_error: Annotated[str | None, Meta(description="Why rows are not stored in the spool now.")]
+    ] = 0
+    spooled_bytes: Annotated[int, Meta(description="What they take, without SQLite's own.")] = 0
+    oldest_seconds: Annotated[float | None, Meta(description="Age of the oldest of them.")] = None
+    written: Annotated[int, Meta(description="Rows that the database has.")] = 0
+    replayed: Annotated[int, Meta(description="Of these, rows that were read back from the disk.")] = 0
+    dead_lettered: Annotated[int, Meta(description="Rows that their table refused, in routing_dead_letters.")] = 0
+    dropped: Annotated[dict[str, int], Meta(description="Rows that are lost, by cause.")] = field(default_factory=dict)
+    batches: Annotated[int, Meta(description="Writes that succeeded.")] = 0
+    retries: Annotated[int, Meta(description="Writes that failed and were, or will be, tried again.")] = 0
+    flush_seconds: Annotated[float, Meta(description="Time that the successful writes took, together.")] = 0.0
+    last_flush_seconds: Annotated[float | None, Meta(description="Time that the newest of them took.")] = None
+    last_flush_at: Annotated[datetime | None, Meta(description="When it was done.")] = None
+    circuit: Annotated[str, Meta(description="`open` while the database is waited for, else `closed`.")] = "closed"
+    last_error: Annotated[str | None, Meta(description="Newest failure of a write: class and code.")] = None
+    spool_error: Annotated[str | None, Meta(description="Why rows are not stored in the spool now.")] = None
     embedding: Annotated[
         EmbedderStats | None,
         Meta(

@@ -19,7 +19,10 @@ WINDOW_BYTES = 16_000_000
 
 
 class Batch(NamedTuple):
-    """Rows to be settled together, and the chunks of the spool they came in: seqs `first` to `last`, `size` bytes."""
+    """Rows to be settled together, and the chunks of the spool they came in: seqs `first` to `last`, `size` bytes.
+
+    `rows` are those that it takes from the queue or the spool; `last` is 0 for rows that come from the queue.
+    """
 
     records: Sequence[Item]
     unreadable: Sequence[Unreadable]
@@ -38,6 +41,15 @@ class _Kept(NamedTuple):
     records: Sequence[Item]
 
 
+class _Settled(NamedTuple):
+    """Chunks that the database has and the spool could not remove yet."""
+
+    first: int
+    last: int
+    rows: int
+    size: int
+
+
 class Outbox:
     """Hands out what is in a spool, oldest first, each row once; `done` removes it there.
 
@@ -50,13 +62,19 @@ class Outbox:
         self._window: deque[_Kept] = deque()
         self._kept_rows = self._kept_bytes = 0
         self._handed_out = 0  # rows that are in the spool and in hand
+        self._settled: _Settled | None = None
         self._taken = 0  # the seq up to which chunks were handed out
         self._behind = spool.rows > 0  # whether the spool holds chunks that the window lacks
 
     @property
+    def rows(self) -> int:
+        """Rows that are not settled yet."""
+        return self.spool.rows - (self._settled.rows if self._settled is not None else 0)
+
+    @property
     def waiting(self) -> int:
         """Rows that were not handed out yet."""
-        return self.spool.rows - self._handed_out
+        return self.rows - self._handed_out
 
     def add(self, records: Sequence[Item], payload: bytes, max_rows: int, max_bytes: int) -> None:
         """Store a chunk, made of `records`. Raises SpoolError, and then nothing was stored."""
@@ -78,9 +96,30 @@ class Outbox:
         return batch
 
     def done(self, batch: Batch) -> None:
-        """The rows of `batch` are settled. Raises SpoolError; then they are still in the spool, and may come again."""
-        self.spool.acknowledge(batch.first, batch.last, batch.rows, batch.size)
+        """The rows of `batch` are settled. Raises SpoolError when the spool cannot remove them: `tidy` tries again."""
         self._handed_out -= batch.rows
+        old = self._settled or _Settled(batch.first, batch.first, 0, 0)
+        self._settled = _Settled(old.first, batch.last, old.rows + batch.rows, old.size + batch.size)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what is settled from the spool. Raises SpoolError."""
+        if self._settled is not None:
+            self.spool.acknowledge(*self._settled)
+            self._settled = None
+
+    def clear(self) -> None:
+        """Begin a new file, when all rows are settled and the disk is too full to remove them. Raises SpoolError."""
+        if self._settled is not None and not self.rows:
+            self.spool.recreate()
+            self._settled, self._taken, self._behind = None, 0, False
+
+    def take_back(self) -> list[Item]:
+        """The rows that wait in memory as well, for a spool that is given up; they are no longer handed out."""
+        records = [record for kept in self._window for record in kept.records]
+        self._window.clear()
+        self._kept_rows = self._kept_bytes = 0
+        return records
 
     def _from_window(self, max_rows: int) -> Batch:
         records: list[Item] = []

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 LINGER = 0.03
 """Seconds a row waits in memory before it is written to the spool, together with those that came meanwhile."""
+LOOK_SECONDS = 1.0
 HOUSE_SECONDS = 10.0
 MAINTAIN_SECONDS = 3600.0
 MAINTAIN_SOON = 300.0  # when something was left to do
@@ -69,6 +70,7 @@ class Pipeline:
         self._work = asyncio.Event()  # there may be something to deliver
         self._waiting_since: float | None = None
         self._hurried = False
+        self._others_first = False
         self._replayed = 0
         self._said = b""
         self._tasks: list[asyncio.Task[None]] = []
@@ -90,7 +92,13 @@ class Pipeline:
         self._recorder.close()
         self._hurried = True
         self._writer.hurry()
-        self._intake.store_waiting()
+        try:
+            await self._drain(timeout)
+        except Exception as error:
+            log.error("routing log: the end goes wrong: %s", type(error).__name__)
+        return await self._end()
+
+    async def _drain(self, timeout: float) -> None:
         began = time.monotonic()
         while self._pending():
             spent = time.monotonic() - began
@@ -100,15 +108,14 @@ class Pipeline:
             self._work.set()
             await asyncio.sleep(LINGER)
             self._intake.store_waiting()
-        return await self._end()
 
     def metrics(self) -> Metrics:
         """A snapshot; may be taken on any thread."""
         boxes, writer = self._boxes(), self._writer
-        oldest = [box.spool.oldest_at for box in boxes if box.spool.oldest_at is not None]
+        oldest = [at for box in boxes if (at := box.spool.oldest_at) is not None]
         return Metrics(
             queued=self._unspooled(),
-            spooled_rows=sum(box.spool.rows for box in boxes),
+            spooled_rows=sum(box.rows for box in boxes),
             spooled_bytes=sum(box.spool.bytes for box in boxes),
             oldest_seconds=max(0.0, time.time() - min(oldest)) if oldest else None,
             written=writer.written,
@@ -131,10 +138,14 @@ class Pipeline:
     async def _store(self) -> None:
         self._intake.usable()  # what an earlier process left there must not wait for the first row
         self._announce()
+        look_at = 0.0
         while True:
             # A look at an empty queue every `LINGER` costs less than waking a thread would cost a request.
             if self._intake.store_waiting():
                 self._announce()
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + LOOK_SECONDS
+                self._intake.look()
             await asyncio.sleep(LINGER)
 
     def _announce(self) -> None:
@@ -153,10 +164,16 @@ class Pipeline:
                 continue
             self._in_hand = batch
             try:
-                await self._writer.write(batch.records, batch.unreadable)
-            except BaseException:
+                if outbox is not None:
+                    await self._writer.write(batch.records, batch.unreadable)
+                elif left := await self._writer.write(batch.records, give_up=self._intake.recovered):
+                    self._recorder.put_back(left)  # they are safer in the spool than in hand
+                    continue
+            except BaseException as error:
                 if outbox is None:
                     self._recorder.put_back(batch.records)
+                elif isinstance(error, Exception) and outbox is self._intake.outbox:
+                    self._intake.begin_anew()  # a bug of ours: they are read back from the disk
                 raise
             finally:
                 self._in_hand = None
@@ -169,6 +186,13 @@ class Pipeline:
 
     def _next_batch(self) -> tuple[Batch | None, Outbox | None]:
         """The rows that are due, and the outbox they are from, if they are from one."""
+        # In turns: neither may those of others wait for ever behind our own, nor ours behind those of others.
+        self._others_first = not self._others_first
+        first, then = (self._of_others, self._own) if self._others_first else (self._own, self._of_others)
+        batch, outbox = first()
+        return (batch, outbox) if batch is not None else then()
+
+    def _own(self) -> tuple[Batch | None, Outbox | None]:
         intake, limit = self._intake, self._collector.batch_rows
         if self._is_due(intake.waiting):
             self._waiting_since = None
@@ -176,13 +200,17 @@ class Pipeline:
                 return batch, intake.outbox
             if (intake.fails or intake.unspoolable) and (records := intake.take(limit)):
                 return Batch(records, (), len(records)), None
-        for outbox in (*intake.retired, *self._adopter.outboxes):
+        return None, None
+
+    def _of_others(self) -> tuple[Batch | None, Outbox | None]:
+        for outbox in (*self._intake.retired, *self._adopter.outboxes):
             if batch := self._read(outbox):
                 return batch, outbox
         return None, None
 
     def _is_due(self, rows: int) -> bool:
         if not rows:
+            self._waiting_since = None
             return False
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
@@ -219,15 +247,13 @@ class Pipeline:
         try:
             outbox.done(batch)
         except SpoolError as error:
-            # They are written, and will be once more: the primary key takes each once.
+            # They are settled, and removed with the next batch. If the process dies before that they are written once
+            # more: the primary key takes each once.
             if outbox is self._intake.outbox:
                 self._intake.failed(error)
-                self._intake.begin_anew()
             else:
                 log.error("routing log: %s", error)
-                self._release(outbox)
-            return
-        if outbox is not self._intake.outbox and not outbox.spool.rows:
+        if outbox is not self._intake.outbox and not outbox.rows:
             log.warning("routing log: what was left in %s is written", outbox.spool.path)
             self._release(outbox)
 
@@ -240,16 +266,16 @@ class Pipeline:
 
     async def _keep_house(self) -> None:
         while True:
-            self._intake.look()
             self._adopter.look({box.spool.path for box in self._boxes()})
             self._work.set()  # for what was adopted, and for what could not be read the last time
             self._say()
+            self._forget()
             await asyncio.sleep(HOUSE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
 
     async def _maintain(self) -> None:
         while True:
             seconds = HOUSE_SECONDS
-            if self._writer.batches and not self._writer.is_open:
+            if not self._writer.is_open:
                 seconds = MAINTAIN_SECONDS if await self._maintained() else MAINTAIN_SOON
             await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311
 
@@ -274,6 +300,13 @@ class Pipeline:
             except SpoolError as error:
                 self._intake.failed(error)
 
+    def _forget(self) -> None:
+        if self._intake.outbox is not None:
+            try:
+                self._intake.outbox.spool.forget()
+            except SpoolError as error:
+                self._intake.failed(error)
+
     # What there is, and the end
 
     def _boxes(self) -> list[Outbox]:
@@ -287,24 +320,28 @@ class Pipeline:
         return len(self._recorder) + len(self._intake.unspoolable) + in_hand
 
     def _pending(self) -> int:
-        return self._unspooled() + sum(box.spool.rows for box in self._boxes())
+        return self._unspooled() + sum(box.rows for box in self._boxes())
 
     def _all_is_safe(self) -> bool:
         return not self._unspooled() and not self._intake.retired
 
     async def _end(self) -> int:
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=SPOOLED_GRACE)
+        running = set(self._tasks)
+        until = time.monotonic() + SPOOLED_GRACE
+        while running and time.monotonic() < until:
+            for task in running:
+                task.cancel()  # again: before Python 3.12 asyncio.wait_for may swallow it
+            _, running = await asyncio.wait(running, timeout=0.5)
+        self._intake.store_waiting()  # what was in hand
         self._say()
-        left = self._unspooled() + sum(box.waiting for box in self._intake.retired)
+        left = self._unspooled() + sum(box.rows for box in self._intake.retired)
         if left:
             self._recorder.drop("stopped", left, self._writer.last_error or "no time left")
         for outbox in self._boxes():
-            if outbox.spool.rows:
-                path = outbox.spool.path
-                log.warning("routing log: %d rows are left in %s for the next start", outbox.spool.rows, path)
+            if outbox.rows and outbox not in self._intake.retired:
+                log.warning("routing log: %d rows are left in %s for the next start", outbox.rows, outbox.spool.path)
+            with suppress(SpoolError):
+                outbox.spool.forget()
             with suppress(SpoolError):
                 outbox.spool.close()
         await self._sink.close()

@@ -11,6 +11,7 @@ from typing import Protocol
 import asyncpg
 
 from bsgateway.config import Collector
+from bsgateway.connections import describe
 from bsgateway.errors import GatewayError, StoreError
 from bsgateway.log.chunk import Unreadable
 from bsgateway.rows import Item
@@ -26,6 +27,10 @@ ROW_FAULTS = ("22", "23", "54")
 
 class SinkUnavailable(GatewayError):
     """Nothing of the batch was written, or it is not known whether it was: write it again later."""
+
+
+class SinkTimeout(SinkUnavailable):
+    """The sink took too long: it may take fewer rows in the same time."""
 
 
 class RowRefused(GatewayError):
@@ -57,18 +62,19 @@ class PostgresSink:
 
     def __init__(self, dsn: str, collector: Collector | None = None) -> None:
         self._dsn = dsn
+        self._address = describe(dsn)
         self._collector = collector or Collector()
         self._connected: Store | None = None
         self._connecting = asyncio.Lock()
 
     async def write(self, batch: Sequence[Item]) -> None:
         """See `Sink.write`. The messages of what it raises quote no data."""
-        with _told_apart():
+        with self._told_apart():
             await (await self.store()).copy(batch)
 
     async def bury(self, item: Item | Unreadable, reason: str) -> None:
         """See `Sink.bury`."""
-        with _told_apart():
+        with self._told_apart():
             await (await self.store()).bury(item, reason)
 
     async def maintain(self) -> bool:
@@ -99,19 +105,18 @@ class PostgresSink:
             raise
         return store
 
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            raise SinkUnavailable(str(error)) from None
+        except Exception as error:
+            # Not `from error`: what PostgreSQL says of a row can quote it.
+            raise _sorted(error, self._address) from None
 
-@contextmanager
-def _told_apart() -> Iterator[None]:
-    try:
-        yield
-    except StoreError as error:
-        raise SinkUnavailable(str(error)) from None
-    except Exception as error:
-        # Not `from error`: what PostgreSQL says of a row can quote it.
-        raise _sorted(error) from None
 
-
-def _sorted(error: Exception) -> SinkUnavailable | RowRefused:
+def _sorted(error: Exception, address: str) -> SinkUnavailable | RowRefused:
     """What an error of `Store.copy` means. Named by class and SQLSTATE only."""
     name = type(error).__name__
     if isinstance(error, asyncpg.PostgresError):
@@ -120,7 +125,8 @@ def _sorted(error: Exception) -> SinkUnavailable | RowRefused:
         moved = isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name
         if state.startswith(ROW_FAULTS) and not moved:
             return RowRefused(f"{name} ({state}) {error.constraint_name or ''}".rstrip())
-        return SinkUnavailable(f"{name} ({state})")
+        return SinkUnavailable(f"{name} ({state}) at {address}")
     if isinstance(error, (ValueError, TypeError, OverflowError)) and not isinstance(error, asyncpg.InterfaceError):
         return RowRefused(name)
-    return SinkUnavailable(name)
+    kind = SinkTimeout if isinstance(error, asyncio.TimeoutError) else SinkUnavailable
+    return kind(f"{name} at {address}")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 import time
 import zlib
@@ -46,6 +47,8 @@ PRAGMA user_version = {VERSION};
 """
 VACUUM_BYTES = 8_388_608
 """A file that has grown over this gives its space back once it is empty."""
+RESERVE_BYTES = 67_108_864
+"""So much of the disk stays free, or a twentieth of it if that is less: SQLite needs room to delete as well."""
 
 
 class SpoolError(GatewayError):
@@ -54,6 +57,14 @@ class SpoolError(GatewayError):
 
 class SpoolFull(SpoolError):
     """The bounds of the spool, which the configuration sets, are reached."""
+
+
+class SpoolOfAnotherVersion(SpoolError):
+    """The slot is of a newer version of bsgateway, which has to empty it."""
+
+
+class SpoolForbidden(SpoolError):
+    """The slot is another user's."""
 
 
 class SpoolDamaged(SpoolError):
@@ -102,6 +113,7 @@ class Spool:
         self.bytes: int
         self.last_seq: int
         self.oldest_at: float | None
+        self._journal_is_empty = False
         try:
             self._begin()
         except SpoolDamaged as error:
@@ -115,13 +127,11 @@ class Spool:
         with _explained(directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number in range(MAX_SLOTS):
-            path = _slot(directory, number)
-            known = path.exists()
             try:
-                if spool := cls.try_open(path, secure_delete=secure_delete):
+                if spool := cls.try_open(_slot(directory, number), secure_delete=secure_delete):
                     return spool
-            except SpoolError as error:
-                if not known:  # it is not this slot, it is the place
+            except (SpoolOfAnotherVersion, SpoolForbidden) as error:
+                if not os.path.lexists(_slot(directory, number)):  # it is not this slot, it is the place
                     raise
                 log.error("%s: another slot is used", error)
         raise SpoolError(f"all {MAX_SLOTS} slots of {directory} are in use: give each gateway a spool directory")
@@ -145,6 +155,7 @@ class Spool:
         """Add a chunk; its seq. Raises SpoolFull, and adds nothing, when that would go over the bounds."""
         if self.rows + rows > max_rows or self.bytes + len(payload) > max_bytes:
             raise SpoolFull(f"the spool {self.path} is full: {self.rows} rows, {self.bytes} bytes")
+        self._leave_room()
         now, seq = time.time(), self.last_seq + 1
         with _explained(self.path):
             self._connection.execute(
@@ -156,7 +167,16 @@ class Spool:
         self.last_seq = seq
         if self.oldest_at is None:
             self.oldest_at = now
-        return self.last_seq
+        self._journal_is_empty = False
+        return seq
+
+    def check(self, max_rows: int, max_bytes: int) -> None:
+        """Write something. Raises as `append` would for a row."""
+        if self.rows >= max_rows or self.bytes >= max_bytes:
+            raise SpoolFull(f"the spool {self.path} is full: {self.rows} rows, {self.bytes} bytes")
+        self._leave_room()
+        with _explained(self.path):
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def read(self, after: int, max_rows: int) -> list[Stored]:
         """The oldest chunks after a seq: as many as hold at most `max_rows` rows, but at least one if there is one."""
@@ -185,10 +205,27 @@ class Spool:
         if not self.rows:
             self._give_space_back()
 
+    def recreate(self) -> None:
+        """Begin a new, empty file in the place of this one, whose rows are all settled: a full disk has room then."""
+        with _explained(self.path):
+            self._connection.close()
+            for suffix in ("-wal", "-shm", ""):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self._begin()
+
+    def forget(self) -> None:
+        """Have no words in the journal either of what was removed, which SQLite would overwrite some time later. Does
+        nothing while there are rows, or when it was done."""
+        if not self.rows and not self._journal_is_empty:
+            with _explained(self.path):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._journal_is_empty = True
+
     def say(self, metrics: bytes) -> None:
         """Keep what the holder says of its log, for `survey`."""
         with _explained(self.path):
             self._connection.execute("INSERT OR REPLACE INTO status VALUES (1, ?, ?)", (time.time(), metrics))
+        self._journal_is_empty = False
 
     def is_there(self) -> bool:
         """Whether the slot's file still has its name: it can be written to without, and is gone when it is closed."""
@@ -236,36 +273,56 @@ class Spool:
             return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        # Nothing is written to a slot that is as it should be: looking into it must not change it.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
-            raise SpoolError(f"the spool {self.path} is of a newer version of bsgateway: start that one to empty it")
-        connection.execute("PRAGMA journal_mode = WAL")
+            raise SpoolOfAnotherVersion(
+                f"the spool {self.path} is of a newer version of bsgateway: start that one to empty it"
+            )
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise SpoolError(f"the spool {self.path} is on a disk without locks for SQLite's journal: use a local one")
         connection.execute("PRAGMA synchronous = NORMAL")
         # Words that are gone from the log must not stay in the free pages of a file.
         connection.execute(f"PRAGMA secure_delete = {'ON' if self._secure_delete else 'OFF'}")
-        connection.executescript(_SCHEMA)
+        if version < VERSION:
+            connection.executescript(_SCHEMA)
 
     def set_aside(self) -> Path:
         """Rename the slot's files to names that are no slot's, whatever state they are in; the new path."""
-        suffix = f".damaged-{time.time_ns()}"
-        for name in (self.path.name, f"{self.path.name}-wal", f"{self.path.name}-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                self.path.with_name(name).rename(self.path.with_name(name + suffix))
-        return self.path.with_name(self.path.name + suffix)
+        aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
+        with _explained(self.path):
+            for suffix in ("", "-wal"):  # SQLite finds the journal by its name
+                with contextlib.suppress(FileNotFoundError):
+                    self.path.with_name(self.path.name + suffix).rename(aside.with_name(aside.name + suffix))
+            self.path.with_name(f"{self.path.name}-shm").unlink(missing_ok=True)
+        return aside
+
+    def _leave_room(self) -> None:
+        """Raise SpoolError when the disk is nearly full."""
+        if hasattr(os, "statvfs"):
+            with _explained(self.path):
+                disk = os.statvfs(self.path.parent)
+            free = disk.f_bavail * disk.f_frsize
+            if free < min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 20):
+                raise SpoolError(f"the spool {self.path} cannot grow: {free} bytes are free on its disk")
 
     def _give_space_back(self) -> None:
-        with _explained(self.path):
-            if self.path.stat().st_size > VACUUM_BYTES:
+        try:
+            if self.is_there() and self.path.stat().st_size > VACUUM_BYTES:
                 self._connection.execute("VACUUM")
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except (sqlite3.Error, OSError) as error:
+            log.warning("the spool %s stays as large as it is: %s", self.path, error)
 
 
 def slots(directory: Path) -> list[Path]:
     """The slots of a directory, in order. Raises SpoolError when it cannot be listed; empty when it is not there."""
-    if not directory.exists():
-        return []
     with _explained(directory):
-        return sorted(directory.glob("spool-*.sqlite"), key=lambda path: (len(path.name), path.name))
+        try:
+            names = [entry.name for entry in os.scandir(directory) if _SLOT_NAME.fullmatch(entry.name)]
+        except FileNotFoundError:
+            return []
+    return [directory / name for name in sorted(names, key=lambda name: (len(name), name))]
 
 
 def survey(directory: Path) -> list[Backlog]:
@@ -295,6 +352,9 @@ def _in_use(path: Path) -> bool:
         return True
 
 
+_SLOT_NAME = re.compile(r"spool-\d+\.sqlite")
+
+
 def _slot(directory: Path, number: int) -> Path:
     return directory / f"spool-{number}.sqlite"
 
@@ -304,9 +364,11 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn what SQLite and the file system raise into a SpoolError. Neither quotes rows."""
     try:
         yield
-    except sqlite3.OperationalError as error:  # no right, no space: the file may be whole
-        raise SpoolError(f"the spool {path} cannot be used: {error}") from None
-    except sqlite3.DatabaseError as error:
-        raise SpoolDamaged(f"the spool {path} is damaged: {error}") from None
+    except PermissionError as error:
+        raise SpoolForbidden(f"the spool {path} cannot be used: {error}") from None
     except (sqlite3.Error, OSError, NotImplementedError) as error:
-        raise SpoolError(f"the spool {path} cannot be used: {error}") from None
+        # The class itself is what SQLite says of a file that is no database, or no longer one; those below it are of a
+        # disk without space, a lock, a connection that was closed.
+        kind = SpoolDamaged if type(error) is sqlite3.DatabaseError else SpoolError
+        said = "is damaged" if kind is SpoolDamaged else "cannot be used"
+        raise kind(f"the spool {path} {said}: {error}") from None

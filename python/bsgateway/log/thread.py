@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, TimeoutError
 
 from bsgateway.log.metrics import Metrics
 from bsgateway.log.pipeline import Pipeline
@@ -32,6 +33,7 @@ class LogThread:
         self._stop: Callable[[float], None] | None = None  # once the loop runs
         self._stop_within: float | None = None  # once it is told to
         self._pipeline: Pipeline | None = None
+        self._pid = 0
 
     def start(self) -> None:
         """Begin. Calling it again does nothing, nor after `stop`; it does not wait for the thread."""
@@ -39,7 +41,9 @@ class LogThread:
             if self._stop_within is not None or (self._thread is not None and self._thread.is_alive()):
                 return
             self._ended = Future()
+            self._ended.set_running_or_notify_cancel()  # who waits for it may be cancelled, and it goes on
             self._stop = None
+            self._pid = os.getpid()
             self._thread = threading.Thread(target=self._run, name="bsgateway-log", daemon=True)
             self._thread.start()
             atexit.register(self.stop_now)
@@ -51,8 +55,11 @@ class LogThread:
 
     def stop_now(self) -> None:
         """As `stop`, for an interpreter that ends."""
-        if (ended := self._tell(EXIT_SECONDS)) is not None:
-            ended.result(2 * EXIT_SECONDS)
+        if self._pid == os.getpid() and (ended := self._tell(EXIT_SECONDS)) is not None:
+            try:
+                ended.result(2 * EXIT_SECONDS)
+            except TimeoutError:
+                log.error("routing log: it did not end in time; rows that are in the spool are not lost")
 
     def metrics(self) -> Metrics | None:
         """A snapshot; None before the start."""
@@ -60,7 +67,6 @@ class LogThread:
 
     def _tell(self, timeout: float) -> Future[int] | None:
         with self._lock:
-            atexit.unregister(self.stop_now)
             if self._stop_within is None:
                 self._stop_within = timeout
                 if self._stop is not None:
@@ -71,10 +77,10 @@ class LogThread:
         try:
             left = asyncio.run(self._work())
         except BaseException as error:
-            log.error("routing log: its thread has ended: %s", type(error).__name__)
-            self._ended.set_exception(error)
-        else:
-            self._ended.set_result(left)
+            log.error("routing log: its thread has ended, and rows are lost: %s", type(error).__name__)
+            left = 0
+        atexit.unregister(self.stop_now)
+        self._ended.set_result(left)
 
     async def _work(self) -> int:
         loop = asyncio.get_running_loop()

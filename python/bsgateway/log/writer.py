@@ -12,13 +12,14 @@ from datetime import datetime
 from bsgateway.decision import now
 from bsgateway.log.chunk import Unreadable
 from bsgateway.log.queue import QUIET
-from bsgateway.log.sink import RowRefused, Sink, SinkUnavailable
+from bsgateway.log.sink import RowRefused, Sink, SinkTimeout, SinkUnavailable
 from bsgateway.rows import Item
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY = 0.1  # seconds; doubles with each failure
 LAST_RETRY = 15.0
+PATIENCE = 3  # so many time-outs in a row, and a batch is halved
 HURRIED_RETRY = 0.25  # while the process waits for its end
 
 
@@ -50,9 +51,18 @@ class Writer:
         """Whether the circuit is: the sink is unavailable, as far as is known."""
         return self._failures > 0
 
-    async def write(self, records: Sequence[Item], unreadable: Sequence[Unreadable] = ()) -> None:
-        """Return when every one of them is settled. Nothing is lost when it is cancelled: the same may come again."""
+    async def write(
+        self,
+        records: Sequence[Item],
+        unreadable: Sequence[Unreadable] = (),
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> list[Item]:
+        """Return when every one of them is settled, or after a failure when `give_up()`; the records that are left.
+
+        Nothing is lost when it is cancelled: the same may come again.
+        """
         parts = [list(records)] if records else []  # of one batch, the next one last
+        timeouts = 0
         while parts:
             part = parts[-1]
             began = time.monotonic()
@@ -61,20 +71,26 @@ class Writer:
             except RowRefused as error:
                 self._succeeded()  # the server answers
                 if len(part) > 1:
-                    parts.pop()
-                    parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+                    _halve(parts)
                 else:
                     await self._bury(part[0], str(error))
                     parts.pop()
             except Exception as error:
                 # SinkUnavailable, or a fault of the sink itself: it must neither lose rows nor end this task.
                 await self._wait_after(error)
+                if give_up():
+                    return [record for part in reversed(parts) for record in part]
+                timeouts = timeouts + 1 if isinstance(error, SinkTimeout) else 0
+                if timeouts >= PATIENCE and len(part) > 1:  # or it would be too much for ever
+                    _halve(parts)
+                    timeouts = 0
             else:
                 parts.pop()
                 self._count(len(part), time.monotonic() - began)
                 self._succeeded()
         for record in unreadable:
             await self._bury(record, "this version cannot read it")
+        return []
 
     def hurry(self) -> None:
         """From now on wait but shortly between two tries."""
@@ -143,3 +159,8 @@ class Writer:
             log.warning("routing log: writing again after %.1f s", time.monotonic() - self._failing_since)
             self._failures = 0
             self._quiet_until = 0.0
+
+
+def _halve(parts: list[list[Item]]) -> None:
+    part = parts.pop()
+    parts += [part[len(part) // 2 :], part[: len(part) // 2]]
