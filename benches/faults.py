@@ -1,12 +1,13 @@
-"""The results of the faults -> a table on the terminal, and the page `benches/results/faults.md`.
+"""The results of the faults: a table on the terminal, the page benches/results/faults.md, the table in docs/log.md.
 
-python tests/faults/report.py results.json [--write page.md]
+`make faults` runs them and calls this.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from machine import about
 Fault = Mapping[str, Any]
 MAX_NOTE = 400
 RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[1] / "docs" / "log.md"
+_SECTION = re.compile(r"(?<=<!-- faults -->\n).*?(?=<!-- /faults -->)", re.DOTALL)
 COLUMNS = (
     "fault",
     "result",
@@ -64,7 +67,8 @@ def main() -> None:
     if options.write:
         (RESULTS / "faults.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         (RESULTS / "faults.md").write_text(page(results), encoding="utf-8")
-        click.echo(f"written: {RESULTS / 'faults.md'}")
+        DOCS.write_text(with_section(DOCS.read_text(encoding="utf-8"), section(results)), encoding="utf-8")
+        click.echo(f"written: {RESULTS / 'faults.md'}, {DOCS}")
 
 
 def show(faults: Sequence[Fault]) -> None:
@@ -77,6 +81,33 @@ def show(faults: Sequence[Fault]) -> None:
     Console(width=None if Console().is_terminal else 200).print(table)
 
 
+def section(results: Mapping[str, Any]) -> str:
+    """The table of docs/log.md."""
+    faults = results["faults"]
+    rows = ["| fault | decisions | lost | duplicates | recovery | p99 ms before, during |", "| --- |" + " ---: |" * 5]
+    for fault in faults:
+        name, result, decisions, _, lost, duplicates, recovery, _, p99, _ = cells(fault)
+        failed = "" if fault["passed"] else f" ({result})"
+        rows.append(f"| {name}{failed} | {decisions} | {lost} | {duplicates} | {recovery} | {p99} |")
+    return f"{_totals(faults)} {results['date']}.\n\n" + "\n".join(rows) + "\n"
+
+
+def with_section(document: str, text: str) -> str:
+    """`document` with `text` where the table of the faults is. Raises ValueError when it has no place for it."""
+    found, count = _SECTION.subn(lambda _: text, document)
+    if count != 1:
+        raise ValueError("docs/log.md must have <!-- faults --> and <!-- /faults --> once")
+    return found
+
+
+def _totals(faults: Sequence[Fault]) -> str:
+    passed = sum(fault["passed"] for fault in faults)
+    return (
+        f"{passed} of {len(faults)} faults passed: {sum(fault['decisions'] for fault in faults)} decisions, "
+        f"{sum(fault['lost'] for fault in faults)} lost, {sum(fault['duplicates'] for fault in faults)} duplicates."
+    )
+
+
 def page(results: Mapping[str, Any]) -> str:
     """The page."""
     setup, faults = results["setup"], results["faults"]
@@ -85,18 +116,15 @@ def page(results: Mapping[str, Any]) -> str:
         "| --- | --- " + "| ---: " * (len(COLUMNS) - 3) + "| --- |",
         *("| " + " | ".join(cell.replace("|", "\\|") for cell in cells(fault)) + " |" for fault in faults),
     ]
-    passed = sum(fault["passed"] for fault in faults)
-    totals = (
-        f"{passed} of {len(faults)} faults passed: {sum(fault['decisions'] for fault in faults)} decisions, "
-        f"{sum(fault['lost'] for fault in faults)} lost, {sum(fault['duplicates'] for fault in faults)} duplicates."
-    )
     commit = f", commit {setup['commit']}{' with changes' if setup['dirty'] else ''}" if setup["commit"] else ""
     measured = (
         f"{setup['cpu']}, {setup['cores']} cores, {setup['system']}; PostgreSQL {results['postgresql']}, "
         f"litellm {setup['litellm']}, asyncpg {setup['asyncpg']}, python {setup['python']}. {results['date']}{commit}. "
         "The machine is shared: look at what changes, not at the times themselves."
     )
-    return "\n\n".join([ABOUT.format(rate=results["rate"]).rstrip(), totals, "\n".join(lines), measured]) + "\n"
+    return (
+        "\n\n".join([ABOUT.format(rate=results["rate"]).rstrip(), _totals(faults), "\n".join(lines), measured]) + "\n"
+    )
 
 
 def cells(fault: Fault) -> list[str]:

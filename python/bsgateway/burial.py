@@ -19,7 +19,10 @@ LARGEST_INT = 2**64
 
 
 def letter(item: object, reason: str) -> dict[str, Any]:
-    """The columns of the row. Whatever `item` is, it can be stored: see `payload`."""
+    """The columns of the row, in the order in which the query `bury` takes them.
+
+    Whatever `item` is, it can be stored: see `payload`.
+    """
     if isinstance(item, Unreadable):
         kind, found, body = item.kind, _read_id(item.fields), payload(item.fields)
     else:

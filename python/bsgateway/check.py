@@ -9,17 +9,30 @@ from __future__ import annotations
 import copy
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema
 import msgspec
 
 from . import shape
-from .config import AUTO_ROUTE, ENV_PREFIX, AutoAlias, Config, GatewayFile, Routing
+from .config import (
+    AUTO_ROUTE,
+    ENV_PREFIX,
+    AutoAlias,
+    Collector,
+    Config,
+    GatewayFile,
+    Routing,
+    resolve_env,
+    spool_directory,
+)
+from .connections import NOT_A_URL, describe
 from .core import core
 from .document import Document, NotYaml, Place
 from .errors import ConfigError
@@ -291,15 +304,49 @@ def _keyword_problem(keyword: str) -> str | None:
 
 def _collector(routing: Routing, data: dict[str, Any]) -> Iterator[Finding]:
     collector, place = routing.collector, ("routing", "collector")
+    if collector.enabled:
+        yield from _database_url(collector, (*place, "database_url"))
     if collector.embedding is not None and collector.text == "none":
         hint = "set collector.text to redacted, or remove embedding"
         yield (*place, "embedding"), "has nothing to embed: collector.text is none", hint
+    if collector.embedding is not None and not _is_http(resolve_env(collector.embedding.api_base)):
+        yield (*place, "embedding", "api_base"), "is not the URL of a server", "for example http://127.0.0.1:11434"
+    yield from _spool(collector, (*place, "spool", "directory"))
     days, text_days = collector.retention_days, collector.text_retention_days
     # Only if it was written down: the default gives way to a shorter retention_days.
     written = _at(data, (*place, "text_retention_days")) is not None
     if written and days is not None and text_days is not None and text_days > days:
         found = f"{text_days} is longer than retention_days, which is {days}: texts go with their rows"
         yield (*place, "text_retention_days"), found, f"{days} at most, or null"
+
+
+def _database_url(collector: Collector, place: Place) -> Iterator[Finding]:
+    """Never quotes it: it may hold a password."""
+    url = resolve_env(collector.database_url)
+    if url is not None and describe(url) == NOT_A_URL:
+        hint = "write postgresql://user:password@host:port/database, with %2F for a slash in the password"
+        yield place, "is not the URL of a PostgreSQL", hint
+
+
+def _is_http(url: str | None) -> bool:
+    try:
+        parts = urlsplit("http://default" if url is None else url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, an address without its bracket
+        return False
+
+
+def _spool(collector: Collector, place: Place) -> Iterator[Finding]:
+    try:
+        directory = spool_directory(collector, Path())
+        if directory is not None and not stat.S_ISDIR(directory.stat().st_mode):
+            raise NotADirectoryError
+    except NotADirectoryError:
+        yield place, "is not a directory", "name another, or remove the file that is there"
+    except OSError:
+        return  # not there yet, or not to be seen by this user: the gateway makes it, or says so
+    except ValueError:
+        yield place, "is not a path", "name a directory on a local disk"
 
 
 def _at(data: Any, place: Place) -> Any:

@@ -36,7 +36,7 @@ def state_option(command: Command) -> Command:
         default=DEFAULT_STATE,
         show_default=True,
         envvar="BSGATEWAY_STATE",
-        help="Directory for the embedded database, logs and the master key.",
+        help="Directory for the embedded database, the spool, logs and the master key.",
     )(command)
 
 

@@ -129,8 +129,8 @@ class Spool(Struct, frozen=True, forbid_unknown_fields=True):
     directory: Annotated[
         Text | None,
         Meta(
-            description="Where the spool lies: on a local disk, writable; workers may share it. Unset: `spool` in the "
-            "state directory.",
+            description="Where the spool lies: on a local disk, writable; gateways that log to the same database may "
+            "share it. Unset: `spool` in the state directory.",
         ),
     ] = None
     max_rows: Annotated[int, Meta(ge=1, le=1_000_000_000, description="Rows each worker keeps on disk at most.")] = (
@@ -267,10 +267,12 @@ def resolve_env(value: str | None) -> str | None:
 
 
 def spool_directory(collector: Collector, state: Path) -> Path | None:
-    """Where the rows of a gateway lie whose state directory is `state`; None when there is to be no spool."""
+    """Where the rows of a gateway lie whose state directory is `state`: an absolute path, where a
+    relative one is meant from the working directory. None when there is to be no spool."""
     if not collector.spool.enabled:
         return None
-    return state / "spool" if collector.spool.directory is None else Path(collector.spool.directory)
+    given = resolve_env(collector.spool.directory)
+    return (state / "spool" if given is None else Path(os.path.expanduser(given))).absolute()
 
 
 def make_analyzer(routing: Routing) -> core.Analyzer:

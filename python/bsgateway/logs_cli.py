@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -239,6 +240,8 @@ def _notes(report: Report, config: Path, state: Path) -> Iterator[str]:
     except SpoolError as error:
         yield f"rows may wait to be written: {error}"
         return
+    if not backlog and not os.path.lexists(directory):
+        yield f"no spool at {directory}: if the gateway has another state directory, rows may wait there"
     if rows := sum(slot.rows for slot in backlog):
         yield f"{rows:,} rows wait in {directory} and are not in the database yet: erase again once they are"
     for slot in backlog:

@@ -34,7 +34,8 @@ FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 # Seconds: others may hold the lock for as long as their migration of a large table takes.
 TIMEOUT = 3600.0
 # Writers queue behind a migration that waits for its table, which a backup may hold for hours. So it waits this many
-# milliseconds, and tries again after a pause, in seconds, until TIMEOUT.
+# milliseconds, and tries again after a pause, in seconds, until TIMEOUT. Who waits for another's migration does so too,
+# and can say what it waits for.
 LOCK_TIMEOUT = 2_000
 LOCK_PAUSE = 1.0
 WARN_EVERY = 30.0
@@ -105,7 +106,9 @@ async def migrate(connection: Connection) -> tuple[Migration, ...]:
                 raise
             if time.monotonic() > warn_at:
                 warn_at = time.monotonic() + WARN_EVERY
-                log.warning("a migration waits for another session to let go of its lock on the tables of the log")
+                log.warning(
+                    "the migrations wait for another session: it migrates too, or has a lock on the tables of the log"
+                )
             await asyncio.sleep(LOCK_PAUSE)
             continue
         if migration is None:
@@ -116,9 +119,9 @@ async def migrate(connection: Connection) -> tuple[Migration, ...]:
 
 async def _apply_next(connection: Connection) -> Migration | None:
     async with connection.transaction():
-        # Not a lock of the session: a connection pooler between may give the next transaction another session.
-        await connection.execute(queries().lock_migrations.sql, timeout=TIMEOUT)
         await connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}")
+        # Not a lock of the session: a connection pooler between may give the next transaction another session.
+        await queries().lock_migrations(connection)
         if not await queries().has_migrations(connection):
             await queries().create_migrations(connection)
         todo = await pending(connection)

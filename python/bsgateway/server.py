@@ -29,9 +29,10 @@ import yaml
 from . import substitutes
 from .check import load_config
 from .config import Config, resolve_env
+from .connections import NOT_A_URL, describe
 from .effective import effective_config
 from .embedded import EmbeddedPostgres
-from .errors import GatewayError
+from .errors import GatewayError, StoreError
 from .maintenance import Period
 from .migrations import Migration
 from .pricing import prices
@@ -42,6 +43,7 @@ from .upstreams.supervisor import ChildServer
 
 log = logging.getLogger(__name__)
 
+WORKER_ANSWER_SECONDS = 30
 READY_SECONDS = 180.0
 """Longest wait for the proxy to answer: importing LiteLLM alone takes seconds on a small machine."""
 DRAIN_SECONDS = 25
@@ -108,7 +110,7 @@ def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
         served = substitutes.plan(config, local_model.is_available())
         _notices(served, options, say)
         _substitute(stack, host, served, config, state)
-        _database(stack, host, config, state, say)
+        _database(stack, host, config, state, say, options.strict)
         key = _master_key(host, state)
         effective = state / "litellm.yaml"
         _write_private(effective, yaml.safe_dump(host, sort_keys=False, allow_unicode=True))
@@ -153,8 +155,17 @@ def _child(stack: contextlib.ExitStack, module: str, state: Path) -> str:
 
 
 def _database(
-    stack: contextlib.ExitStack, host: dict[str, Any], config: Config, state: Path, say: Callable[[str], None]
+    stack: contextlib.ExitStack,
+    host: dict[str, Any],
+    config: Config,
+    state: Path,
+    say: Callable[[str], None],
+    strict: bool,
 ) -> None:
+    """Start the embedded database, or take the operator's own, and bring its schema up to date.
+
+    One's own may be away: the log's thread looks for it, and migrates it, for as long as it takes.
+    """
     collector = config.routing.collector
     if not collector.enabled:
         return
@@ -163,7 +174,16 @@ def _database(
         embedded = EmbeddedPostgres(state)
         url = stack.enter_context(embedded).dsn
         host["routing"].setdefault("collector", {})["database_url"] = url
-    applied = asyncio.run(_migrate(url, collector.partition))
+        applied = asyncio.run(_migrate(url, collector.partition))
+    else:
+        try:
+            applied = asyncio.run(_migrate(url, collector.partition))
+        except StoreError as error:
+            if strict or describe(url) == NOT_A_URL:
+                raise
+            where = "the spool" if collector.spool.enabled else "memory"
+            say(f"notice: the log waits in {where}: {error}")
+            return
     if applied:
         say(f"notice: database migrated: {', '.join(migration.name for migration in applied)}")
 
@@ -242,8 +262,9 @@ def _run_proxy(site: Site) -> None:
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
-        # A worker imports LiteLLM before it can answer the supervisor's ping, which takes longer than uvicorn allows.
-        timeout_worker_healthcheck=int(READY_SECONDS),
+        # A worker that imports LiteLLM answers the supervisor's ping later than uvicorn allows. But for one that dies
+        # while it is asked, the supervisor waits that long too, and hears no signal meanwhile.
+        timeout_worker_healthcheck=WORKER_ANSWER_SECONDS,
     )
 
 

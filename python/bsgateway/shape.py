@@ -70,7 +70,14 @@ def findings(error: jsonschema.ValidationError) -> Iterator[Finding]:
         if error.validator == "additionalProperties":
             yield place, "unknown key", nearest(str(place[-1]), _properties(error))
         else:
-            yield place, _SCHEMA_MESSAGES.get(str(error.validator), _plain)(error), ""
+            yield place, _SCHEMA_MESSAGES.get(str(error.validator), _plain)(error), _switch_hint(error)
+
+
+def _switch_hint(error: jsonschema.ValidationError) -> str:
+    """Of a section that is only switched on or off: how that is written."""
+    if error.validator == "type" and isinstance(error.instance, bool) and "enabled" in _properties(error):
+        return f"write {{ enabled: {str(error.instance).lower()} }}"
+    return ""
 
 
 def _parts(error: jsonschema.ValidationError) -> tuple[Any, Any]:

@@ -41,11 +41,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Rows encoded between two turns of the event loop, which requests need too: about 1 ms.
+# Rows encoded between two turns of the event loop: about 1 ms. The loop is that of the log's thread, and the turn lets
+# go of the GIL, which the thread of the requests waits for.
 ROWS_PER_TURN = 100
 # A batch is given up after this time: a server that does not answer must not hold it for ever. Seconds.
 WRITE_TIMEOUT = 10.0
-ROWS_PER_SECOND = 500  # of the slowest server: a large batch has more time
+# Of the slowest server and network: a large batch has more time, and is not cut off again and again.
+ROWS_PER_SECOND = 500
+CHARS_PER_SECOND = 1_000_000
 # What the server says of a row, in good health itself.
 _ROW_FAULTS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 # What a write asks of the server, with BEGIN and for its transaction only, so that it costs no round trip and passes a
@@ -202,23 +205,26 @@ class Store:
         """
         if strange := {type(item).__name__ for item in batch if type(item) not in _RECORDS}:
             raise TypeError(f"not a record of the log: {', '.join(sorted(strange))}")
-        seconds = WRITE_TIMEOUT + len(batch) / ROWS_PER_SECOND
+        words = sum(len(item.ask) + len(item.system) for item in batch if isinstance(item, Texts))
+        seconds = WRITE_TIMEOUT + len(batch) / ROWS_PER_SECOND + words / CHARS_PER_SECOND
         async with self._writing() as connection:
-            await asyncio.wait_for(_write(connection, batch, BEGIN.format(timeout=round(seconds * 1000))), seconds)
+            await asyncio.wait_for(_write(connection, batch, seconds), seconds)
 
     async def bury(self, item: object, reason: str) -> None:
         """Keep a record that its table refused, as a row of routing_dead_letters; a second time changes nothing.
 
         `reason` is stored and shown: it must quote no data. Raises what `copy` raises for a server that is away.
         """
+        columns = letter(item, reason)
+        seconds = WRITE_TIMEOUT + len(columns["payload"]) / CHARS_PER_SECOND
 
         async def write(connection: Connection) -> None:
-            await connection.execute(BEGIN.format(timeout=round(WRITE_TIMEOUT * 1000)))
-            await queries().bury(connection, **letter(item, reason))
-            await connection.execute("COMMIT")
+            await connection.execute(_begin(seconds))
+            await connection.execute(queries().bury.sql, *columns.values(), timeout=seconds)
+            await connection.execute("COMMIT", timeout=seconds)
 
         async with self._writing() as connection:
-            await asyncio.wait_for(write(connection), WRITE_TIMEOUT)
+            await asyncio.wait_for(write(connection), seconds)
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[Connection]:
@@ -271,24 +277,28 @@ class Store:
             yield
 
 
-async def _write(connection: Connection, batch: Sequence[Item], begin: str) -> None:
-    """Write a batch in one transaction.
+def _begin(seconds: float) -> str:
+    return BEGIN.format(timeout=round(seconds * 1000))
 
-    First without staging, which takes twice the round trips, each of which costs the requests of this process time. It
-    is seldom needed: a row comes again after a fault, and a second outcome mostly in the same batch as the first.
+
+async def _write(connection: Connection, batch: Sequence[Item], seconds: float) -> None:
+    """Write a batch in one transaction, in which the server gives no statement more time than `seconds`.
+
+    First without staging, which takes twice the round trips. It is seldom needed: a row comes again after a fault, and
+    a second outcome mostly in the same batch as the first.
     """
     try:
-        await connection.execute(begin)
-        await _copy(connection, batch, staged=False)
+        await connection.execute(_begin(seconds))
+        await _copy(connection, batch, seconds, staged=False)
     except asyncpg.UniqueViolationError:  # a row is stored already
         await connection.execute("ROLLBACK")
-        await connection.execute(begin)
-        await _copy(connection, batch, staged=True)
-    await connection.execute("COMMIT")
+        await connection.execute(_begin(seconds))
+        await _copy(connection, batch, seconds, staged=True)
+    await connection.execute("COMMIT", timeout=seconds)
 
 
-async def _copy(connection: Connection, batch: Sequence[Item], staged: bool) -> None:
-    """Send a batch, if `staged` by way of the staging tables."""
+async def _copy(connection: Connection, batch: Sequence[Item], seconds: float, staged: bool) -> None:
+    """Send a batch, if `staged` by way of the staging tables. Without `seconds` the pool's time-out would hold."""
     if staged:
         await queries().create_staging(connection)
     for table in _TABLES:
@@ -298,11 +308,11 @@ async def _copy(connection: Connection, batch: Sequence[Item], staged: bool) -> 
         rows = _paced(map(table.to_row, _settled(records)))
         if staged:
             await connection.copy_records_to_table(
-                table.staging, schema_name="pg_temp", columns=table.columns, records=rows
+                table.staging, schema_name="pg_temp", columns=table.columns, records=rows, timeout=seconds
             )
-            await getattr(queries(), table.insert)(connection)
+            await connection.execute(getattr(queries(), table.insert).sql, timeout=seconds)
         else:
-            await connection.copy_records_to_table(table.name, columns=table.columns, records=rows)
+            await connection.copy_records_to_table(table.name, columns=table.columns, records=rows, timeout=seconds)
 
 
 def _settled(records: Sequence[Item]) -> Iterable[Item]:

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import signal
 import time
+from pathlib import Path
 
 from e2e.records import until
 from faults.disks import Disk, needed
@@ -21,8 +22,7 @@ AGAIN_SECONDS = 40.0
 async def test_directory_cannot_be_made(rig: Rig) -> None:
     """The gateway starts without its spool, says so, and writes to the database."""
     await asyncio.to_thread(rig.end)
-    whole, rig.spool = rig.spool, rig.home / "a-file" / "spool"
-    rig.spool.parent.write_text("no directory")
+    whole, rig.spool = rig.spool, Path("/proc/spool")  # where nobody, not even root, can make a directory
     try:
         async with fault(rig, "spool directory that cannot be made, at the start") as run:
             run.begins()

@@ -23,6 +23,7 @@ from bsgateway.connections import init_connection
 from bsgateway.errors import StoreError
 from bsgateway.maintenance import TABLES
 from bsgateway.rows import LOG_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, log_row, outcome_row, text_row
+from bsgateway.sql import queries
 from bsgateway.store import Store
 from builders import id_at, make_decision, make_outcome, make_texts, until
 
@@ -228,7 +229,7 @@ async def test_a_migration_lets_writers_pass_while_it_waits_for_a_lock(
     async with sql.transaction():
         await sql.execute("SELECT count(*) FROM routing_texts")  # as a backup does
         waits = asyncio.create_task(empty.migrate())
-        await until(lambda: "waits for another session" in caplog.text)
+        await until(lambda: "wait for another session" in caplog.text)
         writer = await asyncpg.connect(postgres_dsn)
         await writer.execute("SET lock_timeout = '5s'")
         await writer.execute(
@@ -238,6 +239,32 @@ async def test_a_migration_lets_writers_pass_while_it_waits_for_a_lock(
         assert not waits.done()
     assert len(await waits) == len(NAMES) - 4
     assert (await empty.counts()).texts == 1
+
+
+async def test_who_waits_for_a_migration_of_another_says_so(
+    empty: Store, sql: Sql, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", 50)
+    monkeypatch.setattr(migrations, "LOCK_PAUSE", 0.05)
+    monkeypatch.setattr(migrations, "WARN_EVERY", 0.0)
+    async with sql.transaction():
+        await sql.execute(queries().lock_migrations.sql)
+        waits = asyncio.create_task(empty.migrate())
+        await until(lambda: "wait for another session: it migrates too" in caplog.text)
+        assert not waits.done()
+    assert len(await waits) == len(NAMES)
+
+
+async def test_the_wait_for_another_migration_has_an_end(
+    empty: Store, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", 50)
+    monkeypatch.setattr(migrations, "LOCK_PAUSE", 0.05)
+    monkeypatch.setattr(migrations, "TIMEOUT", 0.1)
+    async with sql.transaction():
+        await sql.execute(queries().lock_migrations.sql)
+        with pytest.raises(StoreError, match="lock timeout"):
+            await empty.migrate()
 
 
 # pgvector

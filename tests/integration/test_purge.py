@@ -78,7 +78,8 @@ def assert_only(dsn: str, *kept: Decision) -> None:
 # Whose
 
 
-def test_of_a_user(dsn: str) -> None:
+def test_of_a_user(dsn: str, tmp_path: Path) -> None:
+    (tmp_path / ".bsgateway" / "spool").mkdir(parents=True)  # nothing is to be said of it
     as_user, as_end_user, other, nobody = by(user_id="ann"), by(end_user="ann"), by(user_id="anna"), by()
     write(dsn, as_user, as_end_user, other, nobody)
     result = run("--user", "ann", "--yes", "--json")
@@ -282,8 +283,9 @@ def test_what_may_not_be_vacuumed_is_said(dsn: str, eraser: str, monkeypatch: py
     write(dsn, by(user_id="ann"))
     monkeypatch.setenv("COLLECTOR_DATABASE_URL", f"{dsn}{'&' if '?' in dsn else '?'}role={eraser}")
     result = run("--user", "ann", "--yes")
-    note = r'note: .*"routing_logs".* \(and \d+ more\)\n'  # each version of PostgreSQL has words of its own
-    assert re.fullmatch(note, result.stderr)
+    said, _ = result.stderr.splitlines()  # the other line: there is no spool
+    note = r'note: .*"routing_logs".* \(and \d+ more\)'  # each version of PostgreSQL has words of its own
+    assert re.fullmatch(note, said)
     assert_only(dsn)
 
 
@@ -295,4 +297,13 @@ def test_rows_in_the_spool_are_not_erased_and_it_says_so(dsn: str, tmp_path: Pat
         stderr = run("--user", "ann", "--yes", "--state", "state").stderr
     finally:
         spool.close()
-    assert "note: 7 rows wait in state/spool and are not in the database yet: erase again once they are" in stderr
+    directory = tmp_path / "state" / "spool"
+    assert f"note: 7 rows wait in {directory} and are not in the database yet: erase again once they are" in stderr
+
+
+def test_a_spool_that_is_not_there_is_named(dsn: str, tmp_path: Path) -> None:
+    spool = tmp_path / "state" / "spool"
+    note = f"note: no spool at {spool}: if the gateway has another state directory, rows may wait there"
+    assert note in run("--user", "ann", "--yes", "--state", "state").stderr
+    spool.mkdir(parents=True)
+    assert "no spool" not in run("--user", "ann", "--yes", "--state", "state").stderr

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
 
+from bsgateway import connections
+from bsgateway import store as store_module
 from bsgateway.decision import Decision, Method, Reason, Texts, new_id, now
 from bsgateway.errors import StoreError
 from bsgateway.rows import Item, LogRow
@@ -154,6 +159,50 @@ async def test_what_is_refused_is_buried_once(store: Store, sql: asyncpg.Connect
     stored = json.loads(row["payload"].decode())
     assert (stored["complexity_score"], stored["tier"], stored["bias"]) == (101, "t\ud800", hex(2**80))
     assert msgspec.json.decode(rows["Texts"]["payload"], type=Texts) == texts
+
+
+@pytest.mark.parametrize("record", [make_decision(complexity_score=101), make_texts(make_decision())])
+async def test_a_dead_letter_is_written_again_as_the_page_says(
+    store: Store, sql: asyncpg.Connection[asyncpg.Record], record: Item
+) -> None:
+    await store.bury(record, "")
+    page = (Path(__file__).parents[2] / "docs" / "log.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```sql\n(BEGIN;.*?)```", page, re.DOTALL)
+    script = script.replace("\\x...", "\\x" + (await sql.fetchval("SELECT digest FROM routing_dead_letters")).hex())
+    if isinstance(record, Texts):
+        script = script.replace("routing_logs", "routing_texts").replace("- 'caller' || (mended -> 'caller')", "")
+        await sql.execute(script)
+        assert await sql.fetchval("SELECT ask FROM routing_texts") == record.ask
+    else:
+        await sql.execute(script)
+        (row,) = await store.recent()
+        assert row.decision == msgspec.structs.replace(record, complexity_score=100)
+    assert (await store.counts()).dead_letters == 0
+
+
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$;
+CREATE TRIGGER slow BEFORE INSERT ON routing_texts FOR EACH ROW EXECUTE FUNCTION slow();
+CREATE TRIGGER slow BEFORE INSERT ON routing_dead_letters FOR EACH ROW EXECUTE FUNCTION slow();
+"""
+
+
+async def test_many_words_have_more_time(
+    store: Store, postgres_dsn: str, sql: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sql.execute(SLOW)
+    monkeypatch.setattr(store_module, "WRITE_TIMEOUT", 0.5)
+    monkeypatch.setattr(store_module, "CHARS_PER_SECOND", 10_000)
+    monkeypatch.setattr(connections, "COMMAND_TIMEOUT", 0.8)  # less than a large batch takes
+    few, many = make_texts(make_decision()), make_texts(make_decision(), ask="word " * 30_000)
+    async with await Store.connect(postgres_dsn) as slow:
+        for write in (lambda item: slow.copy([item]), lambda item: slow.bury(item, "why")):
+            with pytest.raises((asyncio.TimeoutError, asyncpg.QueryCanceledError)):
+                await write(few)
+            await write(many)
+        await slow.copy([many])  # by way of the staging tables
+    assert await sql.fetchval("SELECT array_agg(length(ask)) FROM routing_texts") == [150_000]
+    assert (await store.counts()).dead_letters == 1
 
 
 async def test_what_is_no_record_is_refused(store: Store) -> None:

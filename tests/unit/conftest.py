@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,12 @@ def make_gateway(make_config: MakeConfig) -> MakeGateway:
 def gateway(make_gateway: MakeGateway) -> Gateway:
     """A gateway with the small configuration."""
     return make_gateway()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port of this machine where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -305,6 +305,38 @@ IN_ROUTING: dict[str, tuple[str, int, str, str, str]] = {
         "collector:\n  retention_days: 7\n  text_retention_days: 8", 16, "routing.collector.text_retention_days",
         "8 is longer than retention_days, which is 7: texts go with their rows", "7 at most, or null",
     ),
+    "a database that is no PostgreSQL": (
+        "collector: {database_url: 'mysql://u:p@h/d'}", 14, "routing.collector.database_url",
+        "is not the URL of a PostgreSQL",
+        "write postgresql://user:password@host:port/database, with %2F for a slash in the password",
+    ),
+    "a server without a scheme": (
+        "collector:\n  embedding: {model: m, api_base: '127.0.0.1:11434'}", 15, "routing.collector.embedding.api_base",
+        "is not the URL of a server", "for example http://127.0.0.1:11434",
+    ),
+    "a server with a strange port": (
+        "collector:\n  embedding: {model: m, api_base: 'http://h:x'}", 15, "routing.collector.embedding.api_base",
+        "is not the URL of a server", "for example http://127.0.0.1:11434",
+    ),
+    "a spool in a file": (
+        "collector:\n  spool: {directory: /dev/null}", 15, "routing.collector.spool.directory",
+        "is not a directory", "name another, or remove the file that is there",
+    ),
+    "a spool below a file": (
+        "collector:\n  spool: {directory: /dev/null/spool}", 15, "routing.collector.spool.directory",
+        "is not a directory", "name another, or remove the file that is there",
+    ),
+    "a spool with a zero byte": (
+        'collector:\n  spool: {directory: "~a\\0b"}', 15, "routing.collector.spool.directory",
+        "is not a path", "name a directory on a local disk",
+    ),
+    "a spool that is switched off": (
+        "collector:\n  spool: false", 15, "routing.collector.spool", "must be object, not boolean",
+        "write { enabled: false }",
+    ),
+    "a section that has no switch": (
+        "collector:\n  embedding: false", 15, "routing.collector.embedding", "must be object or null, not boolean", "",
+    ),
 }  # fmt: skip
 
 
@@ -317,6 +349,10 @@ GOOD_COLLECTORS = (
     "{retention_days: 7, text_retention_days: null}",
     "{retention_days: 7}",  # the default of text_retention_days is longer, and nobody wrote it down
     "{text_retention_days: 4000}",
+    "{database_url: 'postgres://u:p%2Fq@h:1,g:2/d?sslmode=require', spool: {directory: /nowhere/yet}}",
+    "{database_url: 'postgresql:///log?host=/run/postgresql', spool: {directory: /tmp}}",
+    "{enabled: false, database_url: 'sqlite:///x'}",  # never used
+    "{embedding: {model: m, api_base: 'https://[::1]:1/ollama'}}",
 )
 
 
@@ -528,6 +564,9 @@ SECRET = "hunter2secret"
     [
         f"collector: {{database_url: {{password: {SECRET}}}}}",
         f"collector: {{database_url: [postgresql://u:{SECRET}@h/d]}}",
+        f"collector: {{database_url: 'mysql://u:{SECRET}@h/d'}}",
+        f"collector: {{database_url: 'postgresql://u:p/{SECRET}@h/d'}}",
+        f"collector: {{embedding: {{model: m, api_base: 'u:{SECRET}@h'}}}}",
         f"collector: [{SECRET}]",
         f"collector: {{flush_seconds: {SECRET}}}",
         f"classifier: {{static: {SECRET}}}",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -19,10 +21,10 @@ from click.testing import CliRunner, Result
 
 from bsgateway._version import __version__
 from bsgateway.cli import main
-from bsgateway.config import json_schema
+from bsgateway.config import Config, json_schema
 from bsgateway.core import NATIVE
 from bsgateway.decision import Decision, Reason
-from bsgateway.doctor import Finding
+from bsgateway.doctor import AS_USER, Finding, _spool
 from bsgateway.effective import effective_config
 from bsgateway.log.metrics import Metrics
 from bsgateway.log.spool import Spool
@@ -316,14 +318,6 @@ def test_options_may_stand_before_the_subcommand(config: str, monkeypatch: pytes
 
 
 @pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-@pytest.fixture
 def taken_port() -> Iterator[int]:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -426,6 +420,10 @@ class Backlogs:
     def examined(self) -> dict[str, Finding]:
         return examined(*self._arguments, code=1)  # 1: there is no database here
 
+    def listed(self) -> list[Finding]:
+        """All findings, those of one name too."""
+        return msgspec.json.decode(run("doctor", "--json", *self._arguments, code=1).stdout, type=list[Finding])
+
 
 @pytest.fixture
 def backlogs(config_file: Callable[..., Path], closed_port: int, tmp_path: Path) -> Backlogs:
@@ -435,6 +433,8 @@ def backlogs(config_file: Callable[..., Path], closed_port: int, tmp_path: Path)
 
 
 def test_doctor_of_a_spool(backlogs: Backlogs) -> None:
+    assert backlogs.examined()["spool"].found == f"{backlogs.directory}: none yet: the gateway makes it"
+    backlogs.left(rows=0).close()
     assert backlogs.examined()["spool"].found == f"{backlogs.directory}: empty"
     spool = backlogs.left(rows=120)
     found = backlogs.examined()["spool"]
@@ -465,9 +465,21 @@ def test_doctor_tells_what_running_gateways_say(backlogs: Backlogs) -> None:
     bad = {"dead_lettered": 2, "dropped": {"spool_full": 3}, "circuit": "open", "last_error": "DiskFullError (53100)"}
     two.say(msgspec.json.encode(msgspec.structs.replace(metrics, **bad)))
     found = backlogs.examined()["log"]
-    assert found.status == "warning"
+    assert (found.status, found.advice) == ("warning", "docs/reference.md#causes-of-lost-rows explains them")
     for words in ("2 in routing_dead_letters", "waited for (DiskFullError (53100))", "lost: spool_full 3"):
         assert words in found.found
+    two.say(msgspec.json.encode(msgspec.structs.replace(metrics, circuit="open", last_error="OSError")))
+    found = backlogs.examined()["log"]
+    assert (found.status, found.advice) == ("warning", "see the check of the database, and the gateway's messages")
+    two.say(msgspec.json.encode(msgspec.structs.replace(metrics, spool_error="disk full")))
+    found = backlogs.examined()["spool"]
+    assert (found.status, found.found) == ("warning", "rows wait in memory: disk full")
+    for other in (b'{"written": "many"}', b"\xff"):
+        two.say(other)
+        _, *said = [finding for finding in backlogs.listed() if finding.name == "log"]
+        found = next(finding for finding in backlogs.listed() if finding.name == "log")
+        assert (found.status, [finding.status for finding in said]) == ("warning", ["ok"])
+        assert found.found == "what 1 process(es) say of their logs cannot be read: they are of another version"
     one.close()
     two.close()
     assert "log" not in backlogs.examined(), "what a process said that has ended is past"
@@ -476,9 +488,61 @@ def test_doctor_tells_what_running_gateways_say(backlogs: Backlogs) -> None:
 def test_doctor_of_a_spool_that_cannot_be_read(backlogs: Backlogs) -> None:
     backlogs.left(rows=1).close()
     (backlogs.directory / "spool-0.sqlite").write_bytes(b"no database" * 1_000)
-    findings = run("doctor", "--json", *backlogs._arguments, code=1).stdout
-    broken = [f for f in msgspec.json.decode(findings, type=list[Finding]) if f.name == "spool"]
-    assert [f.status for f in broken] == ["ok", "broken"]
+    _, broken = [finding for finding in backlogs.listed() if finding.name == "spool"]
+    assert (broken.status, broken.advice) == (
+        "broken",
+        "keep the file; start the gateway: it sets a damaged file aside",
+    )
+
+
+def test_doctor_of_a_spool_whose_place_a_file_has(backlogs: Backlogs) -> None:
+    backlogs.directory.parent.mkdir()
+    backlogs.directory.write_text("a file")
+    found = backlogs.examined()["spool"]
+    assert (found.status, found.advice) == ("broken", f"it must be a writable local directory; {AS_USER}")
+    assert found.found == f"{backlogs.directory}: not a directory"
+
+
+@contextlib.contextmanager
+def refused(path: Path) -> Iterator[None]:
+    """As a user who may not read or write `path`, which belongs to another."""
+    mode, user = path.stat().st_mode, os.geteuid()
+    path.chmod(0)
+    try:
+        os.seteuid(65534 if user == 0 else user)
+        yield
+    finally:
+        os.seteuid(user)
+        path.chmod(mode)
+
+
+def test_doctor_of_a_spool_of_another_user(make_config: Callable[..., Config]) -> None:
+    config = make_config(collector={"enabled": True})
+    with tempfile.TemporaryDirectory() as name:  # where others can come to
+        state = Path(name)
+        spool = Spool.claim(state / "spool")
+        spool.append(1, b"row", 100, 1_000_000)
+        spool.close()
+        for directory in (state, state / "spool"):
+            directory.chmod(0o777)
+        assert [finding.status for finding in _spool(config, state)] == ["warning"]
+        with refused(state / "spool" / "spool-0.sqlite"):
+            _, broken = _spool(config, state)
+        assert (broken.status, broken.advice) == ("broken", AS_USER)
+        for directory in (state / "spool", state):
+            with refused(directory):
+                (broken,) = _spool(config, state)
+            assert (broken.status, broken.advice) == ("broken", f"it must be a writable local directory; {AS_USER}")
+
+
+def test_doctor_of_an_embedded_database_that_died(config_file: Callable[..., Path], tmp_path: Path) -> None:
+    arguments = ("-c", str(config_file(collector={"enabled": True})), "--state", str(tmp_path), "--port", "1")
+    assert examined(*arguments)["database"].status == "ok"
+    spool = Spool.claim(tmp_path / "spool")
+    found = examined(*arguments, code=1)["database"]
+    assert (found.status, found.advice) == ("broken", "restart the gateway: its rows wait in the spool")
+    spool.close()
+    assert examined(*arguments)["database"].status == "ok"
 
 
 def test_doctor_of_a_log_without_a_spool(config_file: Callable[..., Path], closed_port: int) -> None:

@@ -25,6 +25,7 @@ from bsgateway.config import (
     json_schema,
     make_analyzer,
     resolve_env,
+    spool_directory,
 )
 from bsgateway.core import core
 
@@ -183,6 +184,24 @@ def test_references_to_the_environment(
     monkeypatch.setenv("EMPTY", "")
     monkeypatch.delenv("UNSET", raising=False)
     assert resolve_env(value) == resolved
+
+
+def test_the_spool_directory_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SPOOL", "/var/spool/gateway")
+    monkeypatch.delenv("UNSET", raising=False)
+    expected = {
+        None: tmp_path / "state" / "spool",
+        "os.environ/UNSET": tmp_path / "state" / "spool",
+        "os.environ/SPOOL": Path("/var/spool/gateway"),
+        "/srv/spool": Path("/srv/spool"),
+        "here": tmp_path / "here",
+        "~/spool": tmp_path / "home" / "spool",
+    }
+    for given, directory in expected.items():
+        assert spool_directory(Collector(spool=Spool(directory=given)), Path("state")) == directory
+    assert spool_directory(Collector(spool=Spool(enabled=False)), Path("state")) is None
 
 
 def keyword_counts(section: Routing, text: str) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -42,6 +43,16 @@ def test_the_performance_section_is_what_was_measured(monkeypatch: pytest.Monkey
     assert pages.with_section(README, pages.performance(results)) == README, "run `make performance`"
     for name, page in (("analyze.md", pages.analyze_page), ("budgets.md", pages.budgets_page)):
         assert (pages.RESULTS / name).read_text(encoding="utf-8") == page(results), "run `make performance`"
+
+
+def test_the_table_of_faults_is_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benches")
+    faults = script(ROOT / "benches" / "faults.py")
+    results = json.loads((faults.RESULTS / "faults.json").read_text(encoding="utf-8"))
+    document = faults.DOCS.read_text(encoding="utf-8")
+    assert faults.with_section(document, faults.section(results)) == document, "run `make faults`"
+    assert (faults.RESULTS / "faults.md").read_text(encoding="utf-8") == faults.page(results)
+    assert all(fault["passed"] for fault in results["faults"])
 
 
 def test_the_reference_page_is_what_the_code_says(generator: ModuleType) -> None:

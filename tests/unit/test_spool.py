@@ -305,7 +305,7 @@ def test_a_disk_that_is_nearly_full_is_left_alone(own: Spool, monkeypatch: pytes
 
     own.append(1, b"before", MANY, MANY)
     monkeypatch.setattr(os, "statvfs", nearly_full)
-    with pytest.raises(SpoolError, match="bytes are free on its disk"):
+    with pytest.raises(SpoolError, match="its disk is full but for"):
         own.append(1, b"x", MANY, MANY)
     own.acknowledge(1, 1, 1, 6)
     assert own.rows == 0

@@ -304,7 +304,7 @@ class Spool:
                 disk = os.statvfs(self.path.parent)
             free = disk.f_bavail * disk.f_frsize
             if free < min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 20):
-                raise SpoolError(f"the spool {self.path} cannot grow: {free} bytes are free on its disk")
+                raise SpoolError(f"the spool {self.path} cannot grow: its disk is full but for {free} bytes")
 
     def _give_space_back(self) -> None:
         try:
@@ -344,6 +344,8 @@ def _look_into(path: Path) -> Backlog:
 
 
 def _in_use(path: Path) -> bool:
+    if not path.with_suffix(".lock").exists():
+        return False  # who merely looks makes no files
     lock = filelock.FileLock(path.with_suffix(".lock"), mode=0o600)
     try:
         with lock.acquire(blocking=False):
