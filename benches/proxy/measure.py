@@ -17,8 +17,8 @@ from .variants import Variant
 
 WARM_UP = 40
 """Requests of each body before the first round: LiteLLM loads much of itself at the first ones."""
-SETTLE_SECONDS = 0.75
-"""Rest after each visit, before the processor time is read: the log writer flushes every 0.5 s."""
+SETTLE_SECONDS = 1.3
+"""Rest after each visit, before the processor time is read: the log goes to the database every second."""
 ROWS_SECONDS = 30.0
 SEED = 20_261_122
 

@@ -1,8 +1,8 @@
 """`--profile`: where the gateway's share of a request's processor time goes.
 
-Two views of the same load. Timers around the callback's methods and the log writer give microseconds a request. py-spy,
-when it is installed, samples the thread that holds the GIL, which gives the share of each function of ours with all
-that it calls.
+Two views of the same load. Timers around the callback's methods and the log's tasks give microseconds a request.
+py-spy, when it is installed, samples the thread that holds the GIL, which gives the share of each function of ours
+with all that it calls.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def profile(
     bodies = encoded(BODIES[body](), variant.model, range(1, WARM_UP + 2 * requests + 1))
     progress(f"warm-up, {body}")
     await send(variant, proxy.url, bodies[:WARM_UP], 1)
-    await asyncio.sleep(SETTLE_SECONDS)  # the log writer's last batch
+    await asyncio.sleep(SETTLE_SECONDS)  # the log's last batch
     before = _sums(times)
     progress(f"timers, {body}")
     cpu = proxy.cpu_seconds()

@@ -15,7 +15,7 @@ EVERY = 50
 """Answers between two writes of the file."""
 
 ANSWERED = "bsgateway.hook:GatewayCallback.async_log_success_event"
-WRITER = "bsgateway.log.writer:Writer._run"
+LOG = "bsgateway.log.pipeline:_forever"
 ANALYZER = "bsgateway.gateway:make_analyzer"
 PARTS = {
     "bsgateway.hook:GatewayCallback.async_pre_call_hook": "async_pre_call_hook",
@@ -34,7 +34,7 @@ PARTS = {
     "bsgateway.outcome:from_call": "  outcome.from_call",
     "bsgateway.hook:GatewayCallback._priced": "  _priced",
     "bsgateway.lifecycle:Lifecycle.record": "(of all) Lifecycle.record",
-    WRITER: "log writer's task, by its steps",
+    LOG: "the log's thread, by its steps",
 }
 """`module:name` of what is timed -> how the table calls it, indented below what calls it. One that no longer exists is
 shown as such: this list follows the code by hand."""
@@ -70,7 +70,7 @@ class HookTimes:
             if part == ANSWERED and sums[0] % EVERY == 0:
                 self._path.write_text(json.dumps(self._sums), encoding="utf-8")
 
-        if part == WRITER:
+        if part == LOG:
             return functools.wraps(inner)(lambda *args: _Steps(inner(*args), add))
         if part == ANALYZER:
             return functools.wraps(inner)(lambda *args: _Analyzer(inner(*args), add))

@@ -1,7 +1,7 @@
 """One LiteLLM proxy: a single process on uvloop, quiet, without a database or telemetry of its own.
 
-The variants differ by their configuration only. With `--hook-times FILE` the methods of the gateway's callback and its
-log writer are timed, and FILE tells the sums when the process ends.
+The variants differ by their configuration only. With `--hook-times FILE` the methods of the gateway's callback and
+the log's tasks are timed, and FILE tells the sums when the process ends.
 """
 
 from __future__ import annotations

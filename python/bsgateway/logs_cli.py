@@ -251,9 +251,18 @@ def _notes(report: Report, config: Path, state: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: the transaction is rolled back, an incomplete file removed."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let SIGTERM end a command as Ctrl-C does: the transaction is rolled back, an incomplete file removed.
+
+    Both by a handler of ours: for Python's own, asyncio puts another in its place, which cancels the task; and what is
+    cancelled while it connects may end with a time-out instead, and look like a database that does not answer.
+    """
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = [(number, signal.signal(number, stop)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before:
+            signal.signal(number, handler)
