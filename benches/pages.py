@@ -229,9 +229,18 @@ def _performance(results: Results) -> list[str]:
         _plot("benches/results/"),
         _proxy(results),
         _budget_line(verdicts(results, BUDGETS)),
-        f"{machine(results.setup)} `make bench` and `make bench-proxy` measure anew, "
+        f"{machine(results.setup)} {_proxy_setup(results)}`make bench` and `make bench-proxy` measure anew, "
         "`make performance` writes this section.",
     ]
+
+
+def _proxy_setup(results: Results) -> str:
+    """When the proxy was measured, which need not be when the rest was."""
+    if results.proxy is None:
+        return ""
+    setup = results.proxy["setup"]
+    date, commit = setup["date"][:16].replace("T", " "), setup["commit"]
+    return f"In the proxy: {setup['rounds']} rounds, {date} UTC, commit {commit[:12]}. " if commit else ""
 
 
 def _proxy(results: Results) -> str:

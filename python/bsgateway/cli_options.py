@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
+from .config import DEFAULT_STATE, STATE_VARIABLE
 from .errors import GatewayError
 
 DEFAULT_CONFIG = "gateway.yaml"
-DEFAULT_STATE = ".bsgateway"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,7 +35,7 @@ def state_option(command: Command) -> Command:
         type=click.Path(path_type=Path, file_okay=False),
         default=DEFAULT_STATE,
         show_default=True,
-        envvar="BSGATEWAY_STATE",
+        envvar=STATE_VARIABLE,
         help="Directory for the embedded database, the spool, logs and the master key.",
     )(command)
 

@@ -21,6 +21,9 @@ from .core import core
 AUTO_ROUTE = "auto_route"
 """The alias target that means: route by score."""
 ENV_PREFIX = "os.environ/"
+STATE_VARIABLE = "BSGATEWAY_STATE"
+"""Names the state directory, of commands and of the callback."""
+DEFAULT_STATE = ".bsgateway"
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Score = Annotated[int, Meta(ge=0, le=100)]

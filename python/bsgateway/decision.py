@@ -16,7 +16,7 @@ import msgspec
 from asyncpg.pgproto.pgproto import UUID as PgUUID
 
 # The records are hidden from Python's cycle collector (gc=False): they can be in no cycle, and many thousands of them,
-# read back from the spool, would have it walk through all of LiteLLM again and again, for half a second each time.
+# read back from the spool, would have it walk through all of LiteLLM again and again, while every request waits.
 
 
 class _Documented(str, Enum):

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -212,6 +213,12 @@ def _log(backlogs: Sequence[Backlog]) -> Iterator[Finding]:
         dropped.update(metrics.dropped)
     written, letters = sum(m.written for m in said), sum(m.dead_lettered for m in said)
     found = f"{written} rows written since the start of {len(said)} process(es)"
+    if replayed := sum(m.replayed for m in said):
+        found += f", {replayed} of them read back from the disk"
+    if retries := sum(m.retries for m in said):
+        found += f", {retries} tries failed"
+    if newest := max((m for m in said if m.last_flush_at is not None), key=_flushed_at, default=None):
+        found += f", the last write at {_flushed_at(newest):%H:%M:%S} UTC in {1000 * (newest.last_flush_seconds or 0):.0f} ms"
     if letters:
         found += f", {letters} in routing_dead_letters"
     waiting = [str(m.last_error) for m in said if m.circuit == "open"]
@@ -226,6 +233,10 @@ def _log(backlogs: Sequence[Backlog]) -> Iterator[Finding]:
         yield Finding("log", WARN, found, "see the reasons in the table; docs/log.md says how")
     else:
         yield Finding("log", OK, found)
+
+
+def _flushed_at(metrics: Metrics) -> datetime:
+    return metrics.last_flush_at or datetime.min.replace(tzinfo=timezone.utc)
 
 
 def _said(backlogs: Sequence[Backlog]) -> tuple[list[Metrics], int]:

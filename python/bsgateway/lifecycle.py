@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import Collector, resolve_env, spool_directory
+from .config import DEFAULT_STATE, STATE_VARIABLE, Collector, resolve_env, spool_directory
 from .decision import Decision, Outcome, Texts
 from .log.metrics import Metrics
 from .log.pipeline import Pipeline
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 20.0
 """Longest wait at shutdown for rows to be safe, in the database or in the spool."""
-STATE_VARIABLE = "BSGATEWAY_STATE"
-DEFAULT_STATE = ".bsgateway"
 
 
 class Lifecycle:

@@ -28,7 +28,7 @@ import yaml
 
 from . import substitutes
 from .check import load_config
-from .config import Config, resolve_env
+from .config import STATE_VARIABLE, Config, resolve_env
 from .connections import NOT_A_URL, describe
 from .effective import effective_config
 from .embedded import EmbeddedPostgres
@@ -114,7 +114,7 @@ def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
         key = _master_key(host, state)
         effective = state / "litellm.yaml"
         _write_private(effective, yaml.safe_dump(host, sort_keys=False, allow_unicode=True))
-        os.environ["BSGATEWAY_STATE"] = str(state)
+        os.environ[STATE_VARIABLE] = str(state)
         os.environ["CONFIG_FILE_PATH"] = os.environ["BSGATEWAY_CONFIG"] = str(effective)
         # Modules the operator keeps beside gateway.yaml (other callbacks) stay importable for LiteLLM.
         sys.path.append(str(config.path.resolve().parent))
@@ -298,8 +298,8 @@ def _show_what_the_hook_says() -> None:
 
 
 def _spare_the_collector() -> None:
-    """Have Python's cycle collector leave alone what is there now, which stays: all of LiteLLM, some hundred thousand
-    objects. Walking through them stops the event loop for a third of a second, and more, at each full collection."""
+    """Have Python's cycle collector leave alone what is there now, which stays: all of LiteLLM. Each full collection
+    walks through it, and every request waits meanwhile."""
     gc.collect()
     gc.freeze()
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -462,6 +463,14 @@ def test_doctor_tells_what_running_gateways_say(backlogs: Backlogs) -> None:
     two.say(msgspec.json.encode(metrics))
     found = backlogs.examined()["log"]
     assert (found.status, found.found) == ("ok", "140 rows written since the start of 2 process(es)")
+    flushed = datetime(2026, 3, 1, 12, 30, 5, tzinfo=timezone.utc)
+    busy = msgspec.structs.replace(metrics, replayed=5, retries=3, last_flush_at=flushed, last_flush_seconds=0.012)
+    one.say(msgspec.json.encode(busy))
+    found = backlogs.examined()["log"]
+    assert found.found.endswith(
+        ", 5 of them read back from the disk, 3 tries failed, the last write at 12:30:05 UTC in 12 ms"
+    )
+    one.say(msgspec.json.encode(metrics))
     bad = {"dead_lettered": 2, "dropped": {"spool_full": 3}, "circuit": "open", "last_error": "DiskFullError (53100)"}
     two.say(msgspec.json.encode(msgspec.structs.replace(metrics, **bad)))
     found = backlogs.examined()["log"]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from array import array
 from collections import Counter
@@ -26,6 +25,7 @@ import anyio
 
 from bsgateway.config import Embedding
 from bsgateway.errors import StoreError
+from bsgateway.log import backoff
 from bsgateway.log.embeddings import CANARY, CallFailed, EmbeddingModel, ModelAway
 from bsgateway.log.metrics import EmbedderStats
 from bsgateway.sql import queries
@@ -46,7 +46,7 @@ LAST_RETRY = 60.0
 MAX_BATCH_CHARS = 1_000_000
 """Characters after which a call takes no further text."""
 MAX_BATCH_NUMBERS = 32_768
-"""Numbers that a call may bring back. Reading their JSON stops all threads, that of requests too: 7 ms for so many."""
+"""Numbers that a call may bring back: while their JSON is read all threads stop, that of requests too."""
 STRIKES = 3
 """So many times may the server fall over a text, and nothing else, before the text is taken to be the cause."""
 LEASE = "embedding"
@@ -152,10 +152,9 @@ class Embedder:
             log.warning("embeddings: none are made by %s now, texts wait: %s", self._settings.model, said)
         self._dimensions = None  # another model may be served when the server is back
         await self._let_go()  # a worker that reaches the server may go on
-        # Exponential, and spread over half of it, so that workers do not all come back at once.
-        delay: float = min(LAST_RETRY, FIRST_RETRY * 2 ** min(self._failures, 20))
+        seconds = backoff.delay(self._failures, FIRST_RETRY, LAST_RETRY)
         self._failures += 1
-        return delay * random.uniform(0.5, 1.0)  # noqa: S311
+        return seconds
 
     def _recovered(self) -> None:
         if self._open_since is not None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from bsgateway.config import Collector
-from bsgateway.log import chunk
+from bsgateway.log import backoff, chunk
 from bsgateway.log.chunk import ChunkError
 from bsgateway.log.outbox import Outbox
 from bsgateway.log.queue import QUIET, Recorder
@@ -111,8 +110,8 @@ class Intake:
     def failed(self, error: SpoolError) -> None:
         """The spool cannot be written to, or read, for now."""
         full = isinstance(error, SpoolFull)
-        delay = FULL_RETRY if full else min(LAST_RETRY, FIRST_RETRY * 2 ** min(self._failures, 10))
-        self._retry_at = time.monotonic() + delay * random.uniform(0.5, 1.0)  # noqa: S311
+        seconds = backoff.delay(0, FULL_RETRY, FULL_RETRY) if full else self._delay()
+        self._retry_at = time.monotonic() + seconds
         self._failures += 1
         self.error = str(error)
         self.recorder.full_cause = "spool_full" if full else "spool_failed"
@@ -122,6 +121,9 @@ class Intake:
         if time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + QUIET
             log.error("routing log: rows wait in memory only, and are lost if this process dies: %s", error)
+
+    def _delay(self) -> float:
+        return backoff.delay(self._failures, FIRST_RETRY, LAST_RETRY)
 
     def begin_anew(self) -> None:
         """Let go of the slot: its rows, settled or not, are read back from the disk when it is opened again."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bsgateway.config import Collector
+from bsgateway.log import backoff
 from bsgateway.log.adoption import Adopter
 from bsgateway.log.intake import Intake, Prepare, abandon
 from bsgateway.log.metrics import Metrics
@@ -270,14 +270,14 @@ class Pipeline:
             self._work.set()  # for what was adopted, and for what could not be read the last time
             self._say()
             self._forget()
-            await asyncio.sleep(HOUSE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
+            await asyncio.sleep(backoff.around(HOUSE_SECONDS))
 
     async def _maintain(self) -> None:
         while True:
             seconds = HOUSE_SECONDS
             if not self._writer.is_open:
                 seconds = MAINTAIN_SECONDS if await self._maintained() else MAINTAIN_SOON
-            await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311
+            await asyncio.sleep(backoff.around(seconds))
 
     async def _maintained(self) -> bool:
         try:

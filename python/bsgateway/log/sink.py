@@ -55,9 +55,8 @@ class Sink(Protocol):
 
 
 class PostgresSink:
-    """Writes to the PostgreSQL at `dsn`. Connects, and brings the schema up to date, when the first batch comes.
-
-    So a gateway starts without its database, and a process that forks before its first batch shares no connection.
+    """Writes to the PostgreSQL at `dsn`. Connects, and brings the schema up to date, when it is first asked for
+    something: so a gateway starts without its database.
     """
 
     def __init__(self, dsn: str, collector: Collector | None = None) -> None:

@@ -2,8 +2,8 @@
 
 A spool directory has numbered slots, each an SQLite file and a lock file. A process holds the lock of the slot it
 writes to; the kernel lets go of it when the process dies, however it does, and the slot is there for the next one: to
-write to, or to empty. Slots are reused and never removed, as removing a file that another process is about to lock
-loses rows.
+write to, or to empty. Slots are reused, and their files touched under the lock only: who removes a
+file that another process is about to use loses its rows.
 
 SQLite's journal is a write-ahead log, `synchronous` is NORMAL: what `append` has written survives the death of the
 process at once, and that of the machine after the next checkpoint, some megabytes later.

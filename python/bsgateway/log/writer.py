@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from bsgateway.decision import now
+from bsgateway.log import backoff
 from bsgateway.log.chunk import Unreadable
 from bsgateway.log.queue import QUIET
 from bsgateway.log.sink import RowRefused, Sink, SinkTimeout, SinkUnavailable
@@ -131,10 +131,9 @@ class Writer:
         if time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + QUIET
             log.warning("routing log: cannot write, rows wait: %s", self.last_error)
-        # Exponential, and spread over half of it, so that workers do not all come back at once.
-        delay = min(LAST_RETRY, FIRST_RETRY * 2 ** min(self._failures, 20)) * random.uniform(0.5, 1.0)  # noqa: S311
+        seconds = backoff.delay(self._failures, FIRST_RETRY, LAST_RETRY)
         self._failures += 1
-        await self._sleep(delay)
+        await self._sleep(seconds)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait, but shortly once it is hurried."""
