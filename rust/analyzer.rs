@@ -1,6 +1,7 @@
 //! [`Analyzer::analyze`]: one request body in, one [`Analysis`] out. The only call on the request path.
 
 use crate::ask::newest_ask;
+use crate::bound::bound;
 use crate::error::Error;
 use crate::extract::{Format, Part, Role, extract};
 use crate::features::{Exact, FEATURE_NAMES, Features, count_all, keyword_counts};
@@ -59,6 +60,8 @@ pub struct Analysis {
     pub features: [f64; FEATURE_NAMES.len()],
     /// What a model must be able to do.
     pub needs: Vec<&'static str>,
+    /// What in the conversation belongs to the model or provider that wrote it: some of [`crate::bound::BOUND_STATES`].
+    pub bound: Vec<&'static str>,
     /// Tokens of the newest real ask.
     pub ask_tokens: usize,
     /// Tokens of all system texts.
@@ -124,6 +127,7 @@ impl Analyzer {
             contributions,
             features: features.values(),
             needs: needs(&body, &found),
+            bound: bound(&found, &ask),
             ask_tokens: tokens.ask,
             system_tokens: tokens.system,
             context_tokens: tokens.context,

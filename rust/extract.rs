@@ -3,67 +3,16 @@
 //! Reads what is there and ignores what it does not know: a wrong type anywhere is as good as absent, never an error. Work
 //! is linear in the size of the body and recursion is bounded by [`MAX_DEPTH`].
 
-use std::fmt;
-use std::str::FromStr;
+mod format;
+mod tools;
 
-use crate::error::Error;
-use crate::json::{Json, Key, Object, weigh, weigh_with};
+use crate::bound::{Bonds, is_provider_block, is_signed, is_signed_call, is_signed_message, is_signed_part};
+use crate::json::{Json, Key, Object, weigh};
+
+pub use format::Format;
 
 /// Nesting of content blocks (a tool result holding blocks, and so on); what lies deeper is ignored.
 pub const MAX_DEPTH: usize = 8;
-
-/// The request formats that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// OpenAI chat completions.
-    Chat,
-    /// Anthropic messages.
-    Messages,
-    /// OpenAI responses.
-    Responses,
-    /// OpenAI's old completions.
-    Completions,
-    /// Gemini's generateContent.
-    GenerateContent,
-}
-
-impl Format {
-    /// The names of all formats, in the order of the enum.
-    pub const NAMES: [&'static str; 5] = ["chat", "messages", "responses", "completions", "generate_content"];
-
-    /// The name that [`FromStr`] reads.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Chat => "chat",
-            Self::Messages => "messages",
-            Self::Responses => "responses",
-            Self::Completions => "completions",
-            Self::GenerateContent => "generate_content",
-        }
-    }
-}
-
-impl FromStr for Format {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "chat" => Ok(Self::Chat),
-            "messages" => Ok(Self::Messages),
-            "responses" => Ok(Self::Responses),
-            "completions" => Ok(Self::Completions),
-            "generate_content" => Ok(Self::GenerateContent),
-            _ => Err(Error::Format(name.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +90,12 @@ pub struct Extract<T> {
     pub files: usize,
     /// Whether the client marks what to cache.
     pub cache_marks: bool,
+    /// Whether a tool is a search of the web, which LiteLLM can have other providers do as well.
+    pub web_search: bool,
+    /// Whether a tool is one that only the provider offers.
+    pub server_tools: bool,
+    /// What belongs to the model or provider that wrote it.
+    pub bonds: Bonds,
 }
 
 /// Reads `body`, a request of `format`. What is no object has nothing in it.
@@ -148,13 +103,14 @@ pub fn extract<V: Json>(body: &V, format: Format) -> Extract<V::Text> {
     let mut found = Extract::new();
     if let Some(body) = body.as_object() {
         found.cache_marks = body.has_object(Key::CacheControl);
+        found.bonds = Bonds::of_body(&body, format);
         match format {
             Format::Chat | Format::Messages => found.read_chat(&body),
             Format::Responses => found.read_responses(&body),
             Format::Completions => found.read_completions(&body),
             Format::GenerateContent => found.read_generate_content(&body),
         }
-        found.read_tools(&body);
+        found.read_tools(&body, format);
     }
     found
 }
@@ -192,6 +148,9 @@ impl<T: AsRef<str>> Extract<T> {
             audios: 0,
             files: 0,
             cache_marks: false,
+            web_search: false,
+            server_tools: false,
+            bonds: Bonds::default(),
         }
     }
 
@@ -237,21 +196,37 @@ impl<T: AsRef<str>> Extract<T> {
         }
         self.cache_marks |= block.has_object(Key::CacheControl);
         match name {
-            "thinking" => self.text(Place { kind: Kind::Thinking, ..place }, block.text(Key::Thinking)),
-            "image" | "image_url" | "input_image" => self.images += 1,
+            "thinking" => {
+                if is_signed(block) {
+                    self.bonds.thought_in(place.message);
+                }
+                self.text(Place { kind: Kind::Thinking, ..place }, block.text(Key::Thinking));
+            }
+            "redacted_thinking" => self.bonds.thought_in(place.message),
+            "image" | "image_url" | "input_image" => {
+                self.images += 1;
+                self.bonds.file(block);
+            }
             "audio" | "input_audio" => self.audios += 1,
-            "file" | "input_file" | "document" => self.files += 1,
-            "tool_use" | "server_tool_use" | "mcp_tool_use" => self.weigh_call(block.get(Key::Input)),
+            "file" | "input_file" | "document" => {
+                self.files += 1;
+                self.bonds.file(block);
+            }
+            "tool_use" | "server_tool_use" | "mcp_tool_use" => {
+                self.bonds.server_state |= name != "tool_use";
+                self.weigh_call(block.get(Key::Input));
+            }
             "" if block.get(Key::Text).is_some_and(|text| text.as_text().is_some()) => {
                 self.text_block(place, block, false);
             }
             "" => self.gemini_part(place.message, block),
             other if other.ends_with("tool_result") => {
+                self.bonds.server_state |= other != "tool_result";
                 self.results.push((place.message, block.has_true(Key::IsError)));
                 let inner = Place { role: Role::Tool, kind: Kind::ToolResult, ..place };
                 self.content(inner, block.get(Key::Content), depth + 1);
             }
-            _ => {}
+            other => self.bonds.server_state |= is_provider_block(other),
         }
     }
 
@@ -260,10 +235,13 @@ impl<T: AsRef<str>> Extract<T> {
         O: Object<Value: Json<Text = T>>,
     {
         let text = block.get(Key::Text);
-        if typed && text.is_some() && block.key_count() == 2 {
-            return self.text(place, text.and_then(|text| text.as_text())); // the common block: type and text alone
+        if text.is_some() && block.key_count() == 1 + usize::from(typed) {
+            return self.text(place, text.and_then(|text| text.as_text())); // the common block: text alone, or with its type
         }
         self.cache_marks |= block.has_object(Key::CacheControl);
+        if !typed && is_signed_part(block) {
+            self.bonds.thought_in(place.message);
+        }
         let kind = if block.has_true(Key::Thought) { Kind::Thinking } else { place.kind };
         self.text(Place { kind, ..place }, text.and_then(|text| text.as_text()));
     }
@@ -272,8 +250,11 @@ impl<T: AsRef<str>> Extract<T> {
     where
         O: Object<Value: Json<Text = T>>,
     {
+        let mut read = 0;
         for key in [Key::InlineDataCamel, Key::InlineData, Key::FileDataCamel, Key::FileData] {
             let Some(data) = block.object(key) else { continue };
+            read += 1;
+            self.bonds.server_state |= matches!(key, Key::FileDataCamel | Key::FileData);
             let mime = data.text(Key::MimeTypeCamel).filter(|mime| !mime.as_ref().is_empty());
             let mime = mime.or_else(|| data.text(Key::MimeType));
             match mime.as_ref().map_or("", AsRef::as_ref).split_once('/') {
@@ -284,14 +265,22 @@ impl<T: AsRef<str>> Extract<T> {
         }
         for key in [Key::FunctionCallCamel, Key::FunctionCall] {
             if let Some(call) = block.object(key) {
+                read += 1;
                 self.weigh_call(call.get(Key::Args));
             }
         }
         for key in [Key::FunctionResponseCamel, Key::FunctionResponse] {
             if let Some(response) = block.object(key) {
                 self.results.push((message, false));
+                read += 1;
                 self.weigh_call(response.get(Key::Response));
             }
+        }
+        if block.key_count() > read {
+            if is_signed_part(block) {
+                self.bonds.thought_in(message);
+            }
+            self.bonds.google_part(block);
         }
     }
 
@@ -323,22 +312,46 @@ impl<T: AsRef<str>> Extract<T> {
                 self.results.push((Some(index), false));
             }
             let content = message.get(Key::Content);
-            let whole = message.key_count() == 2 && content.is_some() && named.is_some();
+            let known = usize::from(named.is_some()) + usize::from(content.is_some());
+            let mut others = message.key_count().saturating_sub(known);
             self.content(Place::new(role, kind, index), content, 0);
-            if whole {
-                continue; // the common message: what is looked for below cannot be in it
+            // Most messages have been read by now, or have one more key: what is not in them is not looked for.
+            if others == 0 || (others == 1 && role == Role::Tool && message.get(Key::ToolCallId).is_some()) {
+                continue;
             }
-            self.text(Place::new(role, Kind::Thinking, index), message.text(Key::ReasoningContent));
-            for (_, call) in message.objects(Key::ToolCalls) {
-                for (key, inner) in [(Key::Function, Key::Arguments), (Key::Custom, Key::Input)] {
-                    if let Some(function) = call.object(key) {
-                        self.call(function.get(inner), index);
-                    }
+            let calls = message.get(Key::ToolCalls);
+            others = others.saturating_sub(usize::from(calls.is_some()));
+            if others > 0 {
+                self.text(Place::new(role, Kind::Thinking, index), message.text(Key::ReasoningContent));
+                if is_signed_message(&message) {
+                    self.bonds.thought_in(Some(index));
                 }
             }
-            if let Some(function) = message.object(Key::FunctionCall) {
+            for call in calls.and_then(|calls| calls.as_list()).into_iter().flatten() {
+                if let Some(call) = call.as_object() {
+                    self.chat_call(&call, index);
+                }
+            }
+            if others > 0
+                && let Some(function) = message.object(Key::FunctionCall)
+            {
                 self.call(function.get(Key::Arguments), index);
             }
+        }
+    }
+
+    fn chat_call<O>(&mut self, call: &O, message: usize)
+    where
+        O: Object<Value: Json<Text = T>>,
+    {
+        for (key, inner) in [(Key::Function, Key::Arguments), (Key::Custom, Key::Input)] {
+            if let Some(function) = call.object(key) {
+                self.call(function.get(inner), message);
+                break;
+            }
+        }
+        if is_signed_call(call) {
+            self.bonds.thought_in(Some(message));
         }
     }
 
@@ -357,14 +370,20 @@ impl<T: AsRef<str>> Extract<T> {
             let name = item.text(Key::Type);
             match name.as_ref().map_or("", AsRef::as_ref) {
                 "" | "message" => {
-                    self.content(Place::new(Role::of(&item), Kind::Text, index), item.get(Key::Content), 0);
+                    let content = item.get(Key::Content);
+                    self.bonds.server_state |= content.is_none() && item.has_text(Key::Id); // a reference
+                    self.content(Place::new(Role::of(&item), Kind::Text, index), content, 0);
                 }
-                "function_call" | "custom_tool_call" | "mcp_call" | "local_shell_call" => {
+                name @ ("function_call" | "custom_tool_call" | "mcp_call" | "local_shell_call") => {
+                    self.bonds.server_state |= name == "mcp_call";
                     for key in [Key::Arguments, Key::Input, Key::Action] {
                         self.call(item.get(key), index);
                     }
                 }
                 "reasoning" => {
+                    if item.has_text(Key::EncryptedContent) {
+                        self.bonds.thought_in(Some(index));
+                    }
                     let place = Place::new(Role::Assistant, Kind::Thinking, index);
                     self.content(place, item.get(Key::Summary), 0);
                 }
@@ -422,24 +441,6 @@ impl<T: AsRef<str>> Extract<T> {
                 self.content(Place::new(Role::of(&object), Kind::Text, index), object.get(Key::Parts), 0);
             }
             None => self.text(Place::new(Role::User, Kind::Text, index), item.as_text()),
-        }
-    }
-
-    fn read_tools<O>(&mut self, body: &O)
-    where
-        O: Object<Value: Json<Object = O>>,
-    {
-        let mut stack = Vec::new();
-        for key in [Key::Tools, Key::Functions] {
-            let items = body.get(key).and_then(|tools| tools.as_list());
-            for item in items.into_iter().flatten() {
-                let Some(tool) = item.as_object() else { continue };
-                let declarations = tool.get(Key::FunctionDeclarationsCamel);
-                let declarations = declarations.or_else(|| tool.get(Key::FunctionDeclarations));
-                self.tools += declarations.and_then(|list| list.as_list()).map_or(1, |list| list.len());
-                self.tool_bytes += weigh_with(item, &mut stack);
-                self.cache_marks |= tool.has_object(Key::CacheControl);
-            }
         }
     }
 }

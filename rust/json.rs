@@ -29,12 +29,29 @@ keys! {
     Args = "args",
     Arguments = "arguments",
     CacheControl = "cache_control",
+    CachedContent = "cached_content",
+    CachedContentCamel = "cachedContent",
+    CodeExecution = "code_execution",
+    CodeExecutionCamel = "codeExecution",
+    CodeExecutionResult = "code_execution_result",
+    CodeExecutionResultCamel = "codeExecutionResult",
+    ComputerUse = "computer_use",
+    ComputerUseCamel = "computerUse",
+    Container = "container",
     Content = "content",
     Contents = "contents",
+    Conversation = "conversation",
     Custom = "custom",
     Effort = "effort",
+    EncryptedContent = "encrypted_content",
+    EnterpriseWebSearch = "enterprise_web_search",
+    EnterpriseWebSearchCamel = "enterpriseWebSearch",
+    ExecutableCode = "executable_code",
+    ExecutableCodeCamel = "executableCode",
+    File = "file",
     FileData = "file_data",
     FileDataCamel = "fileData",
+    FileId = "file_id",
     Format = "format",
     Function = "function",
     FunctionCall = "function_call",
@@ -45,6 +62,13 @@ keys! {
     FunctionResponseCamel = "functionResponse",
     Functions = "functions",
     GenerationConfig = "generationConfig",
+    GoogleMaps = "google_maps",
+    GoogleMapsCamel = "googleMaps",
+    GoogleSearch = "google_search",
+    GoogleSearchCamel = "googleSearch",
+    GoogleSearchRetrieval = "google_search_retrieval",
+    GoogleSearchRetrievalCamel = "googleSearchRetrieval",
+    Id = "id",
     InlineData = "inline_data",
     InlineDataCamel = "inlineData",
     Input = "input",
@@ -54,6 +78,7 @@ keys! {
     MaxOutputTokens = "max_output_tokens",
     MaxOutputTokensCamel = "maxOutputTokens",
     MaxTokens = "max_tokens",
+    McpServers = "mcp_servers",
     Messages = "messages",
     MimeType = "mime_type",
     MimeTypeCamel = "mimeType",
@@ -62,7 +87,9 @@ keys! {
     OutputFormat = "output_format",
     ParallelToolCalls = "parallel_tool_calls",
     Parts = "parts",
+    PreviousResponseId = "previous_response_id",
     Prompt = "prompt",
+    ProviderSpecificFields = "provider_specific_fields",
     Reasoning = "reasoning",
     ReasoningContent = "reasoning_content",
     ReasoningEffort = "reasoning_effort",
@@ -72,18 +99,28 @@ keys! {
     ResponseMimeType = "responseMimeType",
     ResponseSchema = "responseSchema",
     Role = "role",
+    Signature = "signature",
+    Source = "source",
     Summary = "summary",
     System = "system",
     SystemInstruction = "system_instruction",
     SystemInstructionCamel = "systemInstruction",
     Text = "text",
     Thinking = "thinking",
+    ThinkingBlocks = "thinking_blocks",
     ThinkingConfig = "thinkingConfig",
     Thought = "thought",
+    ThoughtSignature = "thought_signature",
+    ThoughtSignatureCamel = "thoughtSignature",
+    ThoughtSignatures = "thought_signatures",
+    ToolCallId = "tool_call_id",
     ToolCalls = "tool_calls",
     ToolChoice = "tool_choice",
     Tools = "tools",
     Type = "type",
+    UrlContext = "url_context",
+    UrlContextCamel = "urlContext",
+    WebSearchOptions = "web_search_options",
 }
 
 /// A value of a request body. Cheap to clone: it refers to the body.
@@ -159,6 +196,10 @@ pub trait Object {
     fn has_object(&self, key: Key) -> bool {
         self.get(key).is_some_and(|value| value.is_object())
     }
+    /// Whether a text that is not empty stands under `key`.
+    fn has_text(&self, key: Key) -> bool {
+        self.get(key).is_some_and(|value| value.as_word().is_some_and(|text| !text.is_empty()))
+    }
     /// Whether `true` stands under `key`.
     fn has_true(&self, key: Key) -> bool {
         self.get(key).is_some_and(|value| value.is_true())
@@ -168,17 +209,26 @@ pub trait Object {
 /// Approximate bytes of `value` as compact JSON: texts and keys in UTF-8 plus 2 and 4, containers 2 plus 1 an item of a
 /// list, anything else 4. Iterative, so that nesting cannot exhaust the stack.
 pub fn weigh<V: Json>(value: V) -> usize {
-    weigh_with(value, &mut Vec::new())
+    let mut containers: Stack<V> = Vec::new();
+    let own = match value.into_node() {
+        // Most tool calls are flat objects: no stack is made for them.
+        Node::Object(object) => 2 + weigh_object::<V>(&object, &mut containers),
+        node => weigh_node(node, &mut containers),
+    };
+    own + weigh_rest::<V>(&mut containers)
 }
 
 /// As [`weigh`], with a stack (empty before and after) that serves for many values.
 pub fn weigh_with<V: Json>(value: V, containers: &mut Stack<V>) -> usize {
-    let mut total = weigh_node(value.into_node(), containers);
+    weigh_node(value.into_node(), containers) + weigh_rest::<V>(containers)
+}
+
+/// Weight of what the containers hold.
+fn weigh_rest<V: Json>(containers: &mut Stack<V>) -> usize {
+    let mut total = 0;
     while let Some(container) = containers.pop() {
         match container {
-            Container::Object(object) => object.each(|key, value| {
-                total += key.unwrap_or(0) + 4 + weigh_node(value.into_node(), containers);
-            }),
+            Container::Object(object) => total += weigh_object::<V>(&object, containers),
             Container::List(items) => {
                 for item in items {
                     total += 1 + weigh_node(item.into_node(), containers);
@@ -186,6 +236,14 @@ pub fn weigh_with<V: Json>(value: V, containers: &mut Stack<V>) -> usize {
             }
         }
     }
+    total
+}
+
+fn weigh_object<V: Json>(object: &V::Object, containers: &mut Stack<V>) -> usize {
+    let mut total = 0;
+    object.each(|key, value| {
+        total += key.unwrap_or(0) + 4 + weigh_node(value.into_node(), containers);
+    });
     total
 }
 

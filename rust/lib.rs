@@ -32,6 +32,7 @@
 #![cfg_attr(not(feature = "python"), forbid(unsafe_code))]
 
 pub mod ask;
+pub mod bound;
 pub mod chars;
 pub mod estimate;
 pub mod extract;

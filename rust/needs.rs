@@ -9,17 +9,27 @@ pub const MAX_OUTPUT_TOKENS: i64 = 1_000_000_000;
 /// What a model must be able to do for this body, in a fixed order.
 pub fn needs<V: Json, T>(body: &V, found: &Extract<T>) -> Vec<&'static str> {
     let body = body.as_object();
+    let config = body.as_ref().and_then(|body| body.object(Key::GenerationConfig));
     let asks = |wanted: fn(&V::Object) -> bool| body.as_ref().is_some_and(wanted);
+    let configures = |wanted: fn(&V::Object) -> bool| config.as_ref().is_some_and(wanted);
     let flags = [
         ("vision", found.images > 0),
         ("audio", found.audios > 0),
         ("file", found.files > 0),
         ("tools", found.tools > 0 && !asks(refuses_tools)),
         ("parallel_tools", found.tools > 0 && asks(|body| body.has_true(Key::ParallelToolCalls))),
-        ("json_schema", asks(wants_json)),
-        ("reasoning", asks(wants_reasoning)),
+        ("json_schema", asks(wants_json) || configures(config_wants_json)),
+        ("reasoning", asks(wants_reasoning) || configures(config_wants_reasoning)),
         ("prompt_cache", found.cache_marks),
+        (
+            "web_search",
+            asks(|body| body.has_object(Key::WebSearchOptions)) || (found.web_search && !asks(refuses_tools)),
+        ),
+        ("server_tools", found.server_tools && !asks(refuses_tools)),
     ];
+    if !flags.iter().any(|(_, wanted)| *wanted) {
+        return Vec::new(); // a plain question
+    }
     flags.into_iter().filter_map(|(name, wanted)| wanted.then_some(name)).collect()
 }
 
@@ -61,11 +71,12 @@ where
     ];
     let by_type = |format: O| is(format.text(Key::Type), &["json_schema", "json_object"]);
     formats.into_iter().flatten().any(by_type)
-        || body.object(Key::GenerationConfig).is_some_and(|config| {
-            is(config.text(Key::ResponseMimeType), &["application/json"])
-                || config.has_object(Key::ResponseSchema)
-                || config.has_object(Key::ResponseJsonSchema)
-        })
+}
+
+fn config_wants_json<O: Object>(config: &O) -> bool {
+    is(config.text(Key::ResponseMimeType), &["application/json"])
+        || config.has_object(Key::ResponseSchema)
+        || config.has_object(Key::ResponseJsonSchema)
 }
 
 fn wants_reasoning<O>(body: &O) -> bool
@@ -80,7 +91,10 @@ where
     let effort = body.text(Key::ReasoningEffort).filter(given);
     let effort = effort.or_else(|| body.object(Key::Reasoning)?.text(Key::Effort)).filter(given);
     effort.is_some_and(|effort| effort.as_ref() != "none")
-        || body.object(Key::GenerationConfig).is_some_and(|config| config.has_object(Key::ThinkingConfig))
+}
+
+fn config_wants_reasoning<O: Object>(config: &O) -> bool {
+    config.has_object(Key::ThinkingConfig)
 }
 
 fn is<T: AsRef<str>>(text: Option<T>, names: &[&str]) -> bool {
@@ -130,6 +144,48 @@ mod tests {
             assert_eq!(needed(&reasoning), ["reasoning"], "{reasoning}");
         }
         assert!(needed(&json!({"reasoning_effort": "none", "reasoning": {"effort": "high"}})).is_empty());
+        assert_eq!(needed(&json!({"web_search_options": {}})), ["web_search"]);
+        assert!(needed(&json!({"web_search_options": true})).is_empty());
+    }
+
+    #[test]
+    fn tools_of_the_provider() {
+        use Format::{Chat, GenerateContent, Messages, Responses};
+        let search = json!({"type": "web_search_20250305", "name": "web_search"});
+        for (format, need) in [(Chat, "server_tools"), (Messages, "web_search"), (Responses, "web_search")] {
+            let found = |body: Value| needs(&&body, &extract(&&body, format));
+            assert_eq!(found(json!({"tools": [search]})), ["tools", need]);
+            assert!(found(json!({"tools": [search], "tool_choice": "none"})).is_empty());
+        }
+        for (format, tool, of_provider) in [
+            (Chat, json!({"type": "function", "function": {}}), false),
+            (Chat, json!({"function": {}}), false),
+            (Chat, json!({"type": "custom", "custom": {}}), true),
+            (Chat, json!({"type": "web_search_20250305", "name": "web_search"}), true),
+            (Chat, json!({"googleSearch": {}}), true),
+            (Chat, json!({"name": "googleSearch"}), false),
+            (Messages, json!({"name": "f", "input_schema": {}}), false),
+            (Messages, json!({"type": "custom", "name": "f"}), false),
+            (Messages, json!({"type": 5, "name": "f"}), false),
+            (Messages, json!({"type": "bash_20250124", "name": "bash"}), true),
+            (Messages, json!({"googleSearch": {}}), false),
+            (Responses, json!({"type": "function", "name": "f"}), false),
+            (Responses, json!({"type": "custom", "name": "apply_patch"}), false),
+            (Responses, json!({"type": "namespace", "tools": []}), false),
+            (Responses, json!({"type": "local_shell"}), true),
+            (GenerateContent, json!({"functionDeclarations": [{}]}), false),
+            (GenerateContent, json!({"functionDeclarations": [{}], "urlContext": {}}), true),
+            (GenerateContent, json!({"google_search": {}}), true),
+            (GenerateContent, json!({}), false),
+        ] {
+            let found = |body: Value| needs(&&body, &extract(&&body, format));
+            let expected = if of_provider { &["tools", "server_tools"][..] } else { &["tools"] };
+            assert_eq!(found(json!({"tools": [tool]})), expected, "{tool} in {format}");
+            assert!(found(json!({"tools": [tool], "tool_choice": "none"})).is_empty());
+        }
+        let servers = json!({"mcp_servers": [{"type": "url"}]});
+        assert_eq!(needs(&&servers, &extract(&&servers, Messages)), ["server_tools"]);
+        assert!(needs(&&servers, &extract(&&servers, Chat)).is_empty());
     }
 
     #[test]

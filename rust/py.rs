@@ -13,6 +13,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyMapping, PyString, PyTuple, list, tuple};
 
+use crate::bound::BOUND_STATES;
 use crate::json::{Json, Key, Node, Object};
 use crate::score::{CONSTANTS, CURVES, FLOORS, SIGNALS};
 use crate::{
@@ -220,6 +221,10 @@ impl PyAnalysis {
     #[getter]
     fn needs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, &self.0.needs)
+    }
+    #[getter]
+    fn bound<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.0.bound)
     }
     #[getter]
     fn ask_tokens(&self) -> usize {
@@ -439,6 +444,7 @@ fn redact_text(text: &Bound<'_, PyString>, cut: bool) -> PyResult<String> {
 #[pymodule(name = "_core", gil_used = false)]
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    module.add("BOUND_STATES", PyTuple::new(py, BOUND_STATES)?)?;
     module.add("FEATURE_VERSION", features::FEATURE_VERSION)?;
     module.add("FEATURE_NAMES", PyTuple::new(py, features::FEATURE_NAMES)?)?;
     module.add("SIGNALS", PyTuple::new(py, SIGNALS)?)?;

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 __all__ = [
+    "BOUND_STATES",
     "FEATURE_NAMES",
     "FEATURE_VERSION",
     "REDACTION_PLACEHOLDERS",
@@ -28,6 +29,8 @@ FEATURE_NAMES: tuple[str, ...]
 """Names of `Analysis.features`, in order."""
 SIGNALS: tuple[str, ...]
 """Names of the six weighted signals, in order."""
+BOUND_STATES: tuple[str, ...]
+"""Every state that `Analysis.bound` may name, in order."""
 REDACTION_PLACEHOLDERS: tuple[str, ...]
 """All that `redact` puts into a text, such as `[API_KEY]`."""
 
@@ -94,7 +97,20 @@ class Analysis:
     @property
     def features(self) -> tuple[float, ...]: ...
     @property
-    def needs(self) -> tuple[str, ...]: ...
+    def needs(self) -> tuple[str, ...]:
+        """What a model must be able to do, in a fixed order: vision, audio, file, tools, parallel_tools, json_schema,
+        reasoning, prompt_cache, web_search (`web_search_options` of a chat), server_tools (tools that only the API of
+        the request's own provider has, which mostly runs them itself)."""
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """What in the conversation belongs to the model or the provider that wrote it, in the order of `BOUND_STATES`.
+
+        `thinking`: a signed or encrypted thought. `open_thinking`: one in the loop of tool calls that goes on, which
+        begins behind the newest real ask, or right before it where it came in one message with results.
+        `open_tool_call`: the result of a tool call came with that ask or after it. `server_state`: state that the
+        provider keeps (files, containers, earlier responses, caches) or only it can read (calls and results of tools
+        that it ran, compacted histories).
+        """
     @property
     def ask_tokens(self) -> int: ...
     @property

@@ -11,14 +11,6 @@ fn parts<'a>(found: &Extract<&'a str>) -> Vec<(Role, Kind, &'a str, Option<usize
 }
 
 #[test]
-fn formats_have_names() {
-    for name in Format::NAMES {
-        assert_eq!(name.parse::<Format>().unwrap().to_string(), name);
-    }
-    assert_eq!("gemini".parse::<Format>(), Err(Error::Format("gemini".to_owned())));
-}
-
-#[test]
 fn chat() {
     let body = json!({"messages": [
         {"role": "developer", "content": "rules"},

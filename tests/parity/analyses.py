@@ -28,6 +28,6 @@ def arguments(**settings: Any) -> dict[str, Any]:
 def as_dict(analysis: Any) -> dict[str, Any]:
     """All fields, with the types of the values that hold others."""
     found = {field.name: getattr(analysis, field.name) for field in fields(reference.Analysis)}
-    assert type(found["contributions"]) is type(found["features"]) is type(found["needs"]) is tuple
+    assert {type(found[name]) for name in ("contributions", "features", "needs", "bound")} == {tuple}
     assert {type(share) for share in found["contributions"]} == {tuple}
     return found | {f"{name}: type": type(value) for name, value in found.items()}

@@ -166,27 +166,42 @@ _IMAGE = ("image", "image_url", "input_image")
 _AUDIO = ("audio", "input_audio")
 _FILE = ("file", "input_file", "document")
 _TOOL_USE = ("tool_use", "server_tool_use", "mcp_tool_use")
+_PROVIDER_ITEMS = (
+    "container_upload", "compaction", "item_reference", "web_search_call", "file_search_call", "code_interpreter_call",
+    "image_generation_call", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response",
+)  # fmt: skip
 _types = _kinds("image/png", "video/mp4", "audio/wav", "text/plain", "image", "image/", "")
 _mime = _dict({}, mimeType=_types, mime_type=_types)
 _marks = _dict({"type": st.just("ephemeral")})
 _arguments = st.one_of(texts, junk)
+_sealed = _kinds("", "EqQBCgIYAhIM", "\ud800")
+"""Signatures, encrypted thoughts, ids of what the provider keeps."""
+_call_ids = _kinds("", "call_1", 29 * "x" + "__thought__" + 40 * "A", 60 * "x" + "__though", 27 * "é" + "__thought__")
+_held = _dict({}, file_id=_sealed)
+_signed = st.one_of(
+    _dict({"type": st.just("thinking"), "thinking": texts}, signature=_sealed),
+    _dict({"type": st.just("redacted_thinking"), "data": _short}),
+)
+_google_signed: dict[str, st.SearchStrategy[Any]] = {"thoughtSignature": _sealed, "thought_signature": _sealed}
 
 
 def _blocks_of(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(
         _dict({"type": _kinds(*_TEXT), "text": texts}, cache_control=_marks),
-        _dict({"text": texts}, thought=st.booleans()),
-        _dict({"type": st.just("thinking"), "thinking": texts}),
-        _dict({"type": _kinds(*_IMAGE, *_AUDIO, *_FILE, "refusal")}),
+        _dict({"text": texts}, thought=st.booleans(), **_google_signed),
+        _signed,
+        _dict({"type": _kinds(*_IMAGE, *_AUDIO, *_FILE, "refusal")}, file_id=_sealed, source=_held, file=_held),
         _dict({"type": _kinds(*_TOOL_USE), "input": junk}),
+        _dict({"type": _kinds(*_PROVIDER_ITEMS)}, id=_sealed),
         _dict(
             {"type": _kinds("tool_result", "web_search_tool_result"), "content": st.one_of(texts, _several(inner))},
             is_error=st.booleans(),
         ),
         _dict({"inlineData": _mime, "fileData": _mime}),
         _dict({"inline_data": _mime}, file_data=_mime, text=junk),
-        _dict({"function_response": _dict({"response": junk})}, functionCall=_dict({"args": junk})),
-        _dict({"function_call": _dict({"args": junk})}, functionResponse=_dict({"response": junk})),
+        _dict({"function_response": _dict({"response": junk})}, functionCall=_dict({"args": junk}), **_google_signed),
+        _dict({"function_call": _dict({"args": junk})}, functionResponse=_dict({"response": junk}), **_google_signed),
+        _dict({}, executableCode=junk, executable_code=junk, codeExecutionResult=junk, code_execution_result=junk),
         texts,
     )
 
@@ -197,12 +212,17 @@ block = _blocks_of(_blocks_of(_leaf))
 content = _weighted((3, texts), (3, _several(block)), (1, block))
 
 _roles = _kinds("user", "user", "user", "assistant", "system", "developer", "tool", "function", "model", "critic", "")
+_TOOL_TYPES = (
+    "function", "custom", "namespace", "web_search", "web_search_20250305", "mcp", "local_shell", "mcp_toolset", "",
+)  # fmt: skip
 _tools = _several(
     st.one_of(
         _dict({"type": st.just("function"), "function": _dict({"parameters": junk})}, cache_control=_marks),
         _dict({"name": _short, "input_schema": junk}),
         _dict({"functionDeclarations": _several(_dict({"name": _short}))}),
         _dict({"function_declarations": _several(_dict({"name": _short}))}),
+        _dict({"type": _kinds(*_TOOL_TYPES)}, name=_short, function=junk, custom=junk, functionDeclarations=junk),
+        _dict({}, googleSearch=junk, code_execution=junk, functionDeclarations=_several(junk), function=junk),
     )
 )
 _json_format = _dict({"type": _kinds("json_schema", "json_object", "text")})
@@ -214,6 +234,12 @@ _options: dict[str, st.SearchStrategy[Any]] = {
     "cache_control": _marks,
     "tool_choice": st.one_of(_kinds("auto", "none"), _dict({"type": _kinds("none", "tool")})),
     "parallel_tool_calls": st.booleans(),
+    "web_search_options": _dict({}, search_context_size=_short),
+    "mcp_servers": st.lists(junk, max_size=2),
+    **{
+        key: st.one_of(_sealed, _dict({"id": _sealed}))
+        for key in ("container", "previous_response_id", "conversation", "cachedContent", "cached_content")
+    },
     "max_tokens": _limits,
     "max_completion_tokens": _limits,
     "max_output_tokens": _limits,
@@ -234,10 +260,18 @@ _options: dict[str, st.SearchStrategy[Any]] = {
     ),
 }
 
-_call = _dict({}, function=_dict({"arguments": _arguments}), custom=_dict({"input": _arguments}))
+_call = _dict(
+    {},
+    id=_call_ids,
+    function=_dict({"arguments": _arguments}),
+    custom=_dict({"input": _arguments}),
+    provider_specific_fields=_dict({}, thought_signature=_sealed),
+)
 _message = _dict(
     {"role": _roles, "content": content},
     reasoning_content=texts,
+    thinking_blocks=_several(_signed),
+    provider_specific_fields=_dict({}, thought_signatures=st.lists(_sealed, max_size=1)),
     tool_calls=_several(_call),
     function_call=_dict({"arguments": _arguments}),
 )
@@ -246,13 +280,14 @@ _result = _dict(
 )
 _result_message = _weighted(
     (3, _dict({"role": st.just("user"), "content": st.lists(_result, min_size=1, max_size=5)})),
-    (1, _dict({"role": st.just("tool"), "content": content})),
+    (1, _dict({"role": st.just("tool"), "content": content}, tool_call_id=_call_ids, tool_calls=_several(_call))),
 )
 _user_message = _dict({"role": st.just("user"), "content": content})
 _item = st.one_of(
     _user_message,
     _message,
     _dict({"type": st.just("message"), "role": _roles, "content": content}),
+    _dict({"id": _sealed}, type=_kinds("", "message", "item_reference")),
     _dict(
         {"type": _kinds("function_call", "custom_tool_call", "mcp_call", "local_shell_call")},
         arguments=_arguments,
@@ -260,7 +295,7 @@ _item = st.one_of(
         action=_arguments,
     ),
     _dict({"type": _kinds("function_call_output", "local_shell_call_output"), "output": content}),
-    _dict({"type": st.just("reasoning"), "summary": _several(_leaf)}),
+    _dict({"type": st.just("reasoning"), "summary": _several(_leaf)}, encrypted_content=_sealed),
     block,
 )
 
@@ -275,7 +310,9 @@ _contents = _weighted((6, _several(_dict({"role": _roles, "parts": content}), 5)
 bodies: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
     "chat": lambda: _body({"messages": _conversation}),
     "messages": lambda: _body({"messages": _conversation}, system=content),
-    "responses": lambda: _body({"input": st.one_of(texts, _several(_item, 6))}, instructions=content),
+    "responses": lambda: _body(
+        {"input": st.one_of(texts, _several(_item, 6))}, instructions=content, prompt=_dict({"id": _sealed})
+    ),
     "completions": lambda: _body(
         {"prompt": st.one_of(texts, _several(texts), _token_ids, st.lists(_token_ids, max_size=3))}
     ),

@@ -7,7 +7,9 @@ import pytest
 from bsgateway import _core, reference
 
 
-@pytest.mark.parametrize("name", ["FEATURE_NAMES", "FEATURE_VERSION", "REDACTION_PLACEHOLDERS", "SIGNALS"])
+@pytest.mark.parametrize(
+    "name", ["BOUND_STATES", "FEATURE_NAMES", "FEATURE_VERSION", "REDACTION_PLACEHOLDERS", "SIGNALS"]
+)
 def test_constants(name: str) -> None:
     assert repr(getattr(_core, name)) == repr(getattr(reference, name))
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsgateway.reference.extract import HARNESS_TAGS, Ask, extract, max_output_tokens, needs, newest_ask, strip_harness
+from bsgateway.reference.extract import HARNESS_TAGS, Ask, extract, newest_ask, strip_harness
+from bsgateway.reference.needs import max_output_tokens, needs
 
 # Needs
 
@@ -50,6 +51,12 @@ TOOLS = {"tools": [{"name": "f"}]}
         ({"tools": [{"cache_control": {}}]}, ("tools", "prompt_cache")),
         ({"messages": [{"content": [{"type": "text", "text": "x", "cache_control": {}}]}]}, ("prompt_cache",)),
         ({"messages": [{"content": [{"type": "text", "text": "x", "cache_control": None}]}]}, ()),
+        ({"web_search_options": {}}, ("web_search",)),
+        ({"web_search_options": True}, ()),
+        (
+            {"cache_control": {}, "web_search_options": {}, "tools": [{"type": "custom"}]},
+            ("tools", "prompt_cache", "web_search", "server_tools"),
+        ),
         (
             {**IMAGE, **TOOLS, "reasoning_effort": "low", "response_format": {"type": "json_object"}},
             ("vision", "tools", "json_schema", "reasoning"),
@@ -58,6 +65,53 @@ TOOLS = {"tools": [{"name": "f"}]}
 )
 def test_needs(body: dict[str, Any], wanted: tuple[str, ...]) -> None:
     assert needs(body, extract(body, "chat")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("format", "tool", "of_provider"),
+    [
+        ("chat", {"type": "function", "function": {}}, False), ("chat", {"function": {}}, False),
+        ("chat", {"type": "custom", "custom": {}}, True), ("chat", {"type": "web_search_20250305", "name": "w"}, True),
+        ("chat", {"googleSearch": {}}, True), ("chat", {"code_execution": {}}, True), ("chat", {"name": "f"}, False),
+        ("messages", {"name": "f", "input_schema": {}}, False), ("messages", {"type": "custom", "name": "f"}, False),
+        ("messages", {"type": None, "name": "f"}, False), ("messages", {"type": "computer_20250124"}, True),
+        ("messages", {"type": "mcp_toolset"}, True), ("messages", {"googleSearch": {}}, False),
+        ("responses", {"type": "function", "name": "f"}, False), ("responses", {"type": "custom", "name": "f"}, False),
+        ("responses", {"type": "namespace", "tools": []}, False), ("responses", {"type": "code_interpreter"}, True),
+        ("responses", {"type": "local_shell"}, True), ("responses", {"type": "image_generation"}, True),
+        ("generate_content", {"functionDeclarations": [{}]}, False), ("generate_content", {}, False),
+        ("generate_content", {"function_declarations": [{}], "googleMaps": {}}, True),
+        ("generate_content", {"urlContext": {}}, True),
+    ],
+)  # fmt: skip
+def test_tools_of_the_provider(format: str, tool: dict[str, Any], of_provider: bool) -> None:
+    body = {"tools": [tool]}
+    assert needs(body, extract(body, format)) == (("tools", "server_tools") if of_provider else ("tools",))
+    refused = {**body, "tool_choice": {"type": "none"}}
+    assert needs(refused, extract(refused, format)) == ()
+
+
+@pytest.mark.parametrize(
+    ("format", "type", "wanted"),
+    [
+        ("messages", "web_search_20250305", ("tools", "web_search")),
+        ("responses", "web_search", ("tools", "web_search")),
+        ("responses", "web_search_preview", ("tools", "web_search")),
+        ("chat", "web_search_20250305", ("tools", "server_tools")),
+    ],
+)
+def test_searches_of_the_web(format: str, type: str, wanted: tuple[str, ...]) -> None:
+    body = {"tools": [{"type": type, "name": "web_search"}]}
+    assert needs(body, extract(body, format)) == wanted
+    refused = {**body, "tool_choice": "none"}
+    assert needs(refused, extract(refused, format)) == ()
+
+
+def test_mcp_servers_are_tools_of_the_provider() -> None:
+    body = {"mcp_servers": [{"type": "url", "url": "https://example.com"}]}
+    assert needs(body, extract(body, "messages")) == ("server_tools",)
+    assert needs(body, extract(body, "chat")) == ()
+    assert needs({}, extract({"mcp_servers": []}, "messages")) == ()
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ from bsgateway.reference.extract import (
     MAX_DEPTH,
     Extract,
     extract,
-    max_output_tokens,
-    needs,
-    weigh,
 )
+from bsgateway.reference.needs import max_output_tokens, needs
+from bsgateway.reference.values import weigh
 
 
 def parts(body: dict[str, Any], format: str) -> list[tuple[str, str, str, int]]:

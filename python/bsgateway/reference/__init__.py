@@ -9,6 +9,7 @@ explicit ranges of `chars.py`, never by the Unicode tables of an interpreter or 
 """
 
 from .analyzer import Analysis, Analyzer
+from .bound import BOUND_STATES
 from .features import FEATURE_NAMES, FEATURE_VERSION
 from .glob import GlobSet
 from .memo import MemoStats
@@ -17,6 +18,7 @@ from .score import SIGNALS, default_complex_keywords, default_simple_keywords, s
 from .tokens import count_tokens, estimate_tokens, sample_tokens, warm
 
 __all__ = [
+    "BOUND_STATES",
     "FEATURE_NAMES",
     "FEATURE_VERSION",
     "REDACTION_PLACEHOLDERS",

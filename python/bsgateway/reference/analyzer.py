@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import extract as _extract
+from .bound import bound
+from .extract import extract, newest_ask
 from .features import count_all, keyword_counts, vector
 from .lexicon import Lexicon
 from .memo import Memo, MemoStats
+from .needs import max_output_tokens, needs
 from .score import SIGNALS, highest_floor, signal_values
 from .structure import measure
 from .tokens import checked
@@ -27,7 +29,8 @@ last as signal `floor:<name>`, value the floor, weight 0.
 class Analysis:
     """What one request is. `score` is `raw_score` rounded half up; tokens are of the analyzer's encoding.
 
-    `ask` and `system` are the first `capture_chars` characters of those texts, or empty when capture is off.
+    `bound`: what in the conversation belongs to the model or provider that wrote it, some of `BOUND_STATES`. `ask` and
+    `system` are the first `capture_chars` characters of those texts, or empty when capture is off.
     """
 
     format: str
@@ -36,6 +39,7 @@ class Analysis:
     contributions: tuple[Contribution, ...]
     features: tuple[float, ...]
     needs: tuple[str, ...]
+    bound: tuple[str, ...]
     ask_tokens: int
     system_tokens: int
     context_tokens: int
@@ -94,8 +98,8 @@ class Analyzer:
 
         Raises ValueError only for an unknown `format`.
         """
-        found = _extract.extract(body, format)
-        ask = _extract.newest_ask(found.parts)
+        found = extract(body, format)
+        ask = newest_ask(found.parts)
         shape = measure(ask.text)
         tokens = count_all(found, ask, self._encoding, self._budget, self._memo)
         features = vector(found, ask, shape, tokens, keyword_counts(shape.prose, self._complex, self._simple))
@@ -107,13 +111,14 @@ class Analyzer:
             raw_score=raw,
             contributions=contributions,
             features=tuple(features.values()),
-            needs=_extract.needs(body, found),
+            needs=needs(body, found),
+            bound=bound(found, ask),
             ask_tokens=tokens.ask,
             system_tokens=tokens.system,
             context_tokens=tokens.context,
             tool_tokens=tokens.tools,
             tokens_exact=tokens.exact,
-            max_output_tokens=_extract.max_output_tokens(body),
+            max_output_tokens=max_output_tokens(body),
             ask=ask.text[: self._capture],
             system=system[: self._capture],
         )

@@ -1,4 +1,4 @@
-"""Request body of any of five formats -> parts (role, kind, text), tools, needs.
+"""Request body of any of five formats -> parts (role, kind, text) and tools.
 
 Reads what is there and ignores what it does not know: a wrong type anywhere is as good as absent, never an error. Work
 is linear in the size of the body and recursion is bounded by `MAX_DEPTH`.
@@ -7,16 +7,17 @@ is linear in the size of the body and recursion is bounded by `MAX_DEPTH`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..harness import HARNESS_TAGS
+from .bound import Bonds, is_provider_block, is_signed, is_signed_call, is_signed_message, is_signed_part, refers
 from .chars import WHITE, byte_length, clean, quote
+from .values import dicts, is_int, items, list_of, text_of, weigh
 
 FORMATS = ("chat", "messages", "responses", "completions", "generate_content")
 MAX_DEPTH = 8
 """Nesting of content blocks (a tool result holding blocks, and so on); what lies deeper is ignored."""
-MAX_OUTPUT_TOKENS = 1_000_000_000
 
 _ROLES = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant", "model": "assistant",
@@ -28,18 +29,22 @@ _AUDIO = ("audio", "input_audio")
 _FILE = ("file", "input_file", "document")
 _TOOL_USE = ("tool_use", "server_tool_use", "mcp_tool_use")
 _CALL_ITEMS = ("function_call", "custom_tool_call", "mcp_call", "local_shell_call")
-
-# Blocks that an agent harness puts into user messages: not the user's ask. Tags whose content is the user's own
-# (<command-args>, <context>, <attachments>, <task>) are not here.
-HARNESS_TAGS = frozenset(
-    (
-        "system-reminder", "system_reminder", "environment_context", "environment_details", "user_instructions",
-        "INSTRUCTIONS", "permissions", "collaboration_mode", "skills_instructions", "ide_context", "ide_selection",
-        "ide_opened_file", "ide_diagnostics", "open_files", "editorContext", "reminderInstructions", "reminder",
-        "workspace_info", "local-command-stdout", "local-command-stderr", "local-command-caveat", "command-name",
-        "command-message", "task-notification", "user-prompt-submit-hook", "turn_aborted",
-    )
+# Tools that Google runs.
+_GOOGLE_TOOLS = (
+    "codeExecution", "code_execution", "computerUse", "computer_use", "enterpriseWebSearch", "enterprise_web_search",
+    "googleMaps", "google_maps", "googleSearch", "google_search", "googleSearchRetrieval", "google_search_retrieval",
+    "urlContext", "url_context",
 )  # fmt: skip
+# Types of tools that the client defines, and that every model with tools can call. LiteLLM makes functions of the
+# custom tools and the namespaces of Responses, and turns the calls back, where a model knows functions only. It does
+# not so for the custom tools of chat completions.
+_CLIENT_TOOLS = {
+    "chat": ("function",),
+    "messages": ("function", "custom"),
+    "responses": ("function", "custom", "namespace"),
+    "completions": ("function",),
+}
+
 _TAG = re.compile(r"([A-Za-z0-9_-]{1,40})[\t\n\r >]")
 
 
@@ -56,7 +61,9 @@ class Part:
 
 @dataclass
 class Extract:
-    """All that scoring needs of a body. `results`: (message, is_error) per tool result. Sizes in bytes of UTF-8."""
+    """All that scoring needs of a body. `results`: (message, is_error) per tool result. `web_search`: whether a tool is
+    a search of the web, which LiteLLM can have other providers do as well. `server_tools`: whether one is a tool that
+    only the provider offers. Sizes in bytes of UTF-8."""
 
     parts: list[Part] = field(default_factory=list)
     messages: int = 0
@@ -69,6 +76,9 @@ class Extract:
     audios: int = 0
     files: int = 0
     cache_marks: bool = False
+    web_search: bool = False
+    server_tools: bool = False
+    bonds: Bonds = field(default_factory=Bonds)
 
     def text(self, role: str, kind: str, value: Any, message: int) -> None:
         if isinstance(value, str) and value:
@@ -88,29 +98,41 @@ class Extract:
             return
         if isinstance(block.get("cache_control"), dict):
             self.cache_marks = True
-        name = _string(block, "type")
+        name = text_of(block, "type")
         if name in _TEXT or (not name and isinstance(block.get("text"), str)):
+            if not name and is_signed_part(block):
+                self.bonds.thought_in(message)
             self.text(role, "thinking" if block.get("thought") is True else kind, block.get("text"), message)
         elif name == "thinking":
+            if is_signed(block):
+                self.bonds.thought_in(message)
             self.text(role, "thinking", block.get("thinking"), message)
+        elif name == "redacted_thinking":
+            self.bonds.thought_in(message)
         elif name in _IMAGE:
             self.images += 1
+            self.bonds.file(block)
         elif name in _AUDIO:
             self.audios += 1
         elif name in _FILE:
             self.files += 1
+            self.bonds.file(block)
         elif name in _TOOL_USE:
+            self.bonds.server_state |= name != "tool_use"
             self.call_bytes += weigh(block.get("input"))
         elif name.endswith("tool_result"):
+            self.bonds.server_state |= name != "tool_result"
             self.results.append((message, block.get("is_error") is True))
             self.content("tool", "tool_result", block.get("content"), message, depth + 1)
         elif not name:
             self._gemini_part(block, message)
+        else:
+            self.bonds.server_state |= is_provider_block(name)
 
     def _gemini_part(self, block: dict[Any, Any], message: int) -> None:
         for key in ("inlineData", "inline_data", "fileData", "file_data"):
             if isinstance(data := block.get(key), dict):
-                mime = _string(data, "mimeType") or _string(data, "mime_type")
+                mime = text_of(data, "mimeType") or text_of(data, "mime_type")
                 self.images += mime.startswith(("image/", "video/"))
                 self.audios += mime.startswith("audio/")
                 self.files += not mime.startswith(("image/", "video/", "audio/"))
@@ -121,6 +143,9 @@ class Extract:
             if isinstance(response := block.get(key), dict):
                 self.results.append((message, False))
                 self.call_bytes += weigh(response.get("response"))
+        if is_signed_part(block):
+            self.bonds.thought_in(message)
+        self.bonds.google_part(block)
 
     def call(self, arguments: Any, message: int) -> None:
         """Arguments of a tool call: JSON text, or the value itself."""
@@ -128,6 +153,14 @@ class Extract:
             self.text("assistant", "tool_call", arguments, message)
         elif arguments is not None:
             self.call_bytes += weigh(arguments)
+
+    def chat_call(self, call: dict[Any, Any], message: int) -> None:
+        if isinstance(function := call.get("function"), dict):
+            self.call(function.get("arguments"), message)
+        elif isinstance(custom := call.get("custom"), dict):
+            self.call(custom.get("input"), message)
+        if is_signed_call(call):
+            self.bonds.thought_in(message)
 
 
 def extract(body: Any, format: str) -> Extract:
@@ -138,25 +171,26 @@ def extract(body: Any, format: str) -> Extract:
     if not isinstance(body, dict):
         return found
     found.cache_marks = isinstance(body.get("cache_control"), dict)
+    found.bonds.server_state = refers(body, format)
     _READERS[format](found, body)
-    _read_tools(found, body)
+    _read_tools(found, body, format)
     return found
 
 
 def _read_chat(found: Extract, body: dict[Any, Any]) -> None:
     """OpenAI chat completions, and Anthropic messages, whose `system` stands outside the conversation."""
     found.content("system", "text", body.get("system"), -1)
-    for index, message in _items(body.get("messages")):
+    for index, message in items(body.get("messages")):
         found.messages = index + 1
         role = _role(message)
         if role == "tool":
             found.results.append((index, False))
         found.content(role, "tool_result" if role == "tool" else "text", message.get("content"), index)
         found.text(role, "thinking", message.get("reasoning_content"), index)
-        for call in _dicts(message.get("tool_calls")):
-            for key, inner in (("function", "arguments"), ("custom", "input")):
-                if isinstance(function := call.get(key), dict):
-                    found.call(function.get(inner), index)
+        if is_signed_message(message):
+            found.bonds.thought_in(index)
+        for call in dicts(message.get("tool_calls")):
+            found.chat_call(call, index)
         if isinstance(function := message.get("function_call"), dict):
             found.call(function.get("arguments"), index)
 
@@ -167,18 +201,22 @@ def _read_responses(found: Extract, body: dict[Any, Any]) -> None:
         found.messages = 1
         found.text("user", "text", body["input"], 0)
         return
-    for index, item in _items(body.get("input")):
+    for index, item in items(body.get("input")):
         found.messages = index + 1
-        name = _string(item, "type")
+        name = text_of(item, "type")
         if name in ("", "message"):
+            found.bonds.server_state |= "content" not in item and bool(text_of(item, "id"))  # a reference
             found.content(_role(item), "text", item.get("content"), index)
         elif name in _CALL_ITEMS:
+            found.bonds.server_state |= name == "mcp_call"
             for key in ("arguments", "input", "action"):
                 found.call(item.get(key), index)
         elif name.endswith("_output"):
             found.results.append((index, False))
             found.content("tool", "tool_result", item.get("output"), index)
         elif name == "reasoning":
+            if text_of(item, "encrypted_content"):
+                found.bonds.thought_in(index)
             found.content("assistant", "thinking", item.get("summary"), index)
         else:
             found.block("user", "text", item, index, 0)
@@ -191,8 +229,8 @@ def _read_completions(found: Extract, body: dict[Any, Any]) -> None:
     found.content("user", "text", prompt, 0)
     for item in prompt if isinstance(prompt, (list, tuple)) else ():
         if isinstance(item, (list, tuple)):
-            found.token_ids += sum(_is_int(token) for token in item)
-        found.token_ids += _is_int(item)
+            found.token_ids += sum(is_int(token) for token in item)
+        found.token_ids += is_int(item)
 
 
 def _read_generate_content(found: Extract, body: dict[Any, Any]) -> None:
@@ -217,72 +255,32 @@ _READERS = {
 }
 
 
-def _read_tools(found: Extract, body: dict[Any, Any]) -> None:
+def _read_tools(found: Extract, body: dict[Any, Any], format: str) -> None:
     for key in ("tools", "functions"):
-        for tool in _dicts(body.get(key)):
-            declarations = tool.get("functionDeclarations", tool.get("function_declarations"))
-            found.tools += len(declarations) if isinstance(declarations, (list, tuple)) else 1
+        for tool in dicts(body.get(key)):
+            _read_tool(found, tool, format)
             found.tool_bytes += weigh(tool)
             if isinstance(tool.get("cache_control"), dict):
                 found.cache_marks = True
+    if format == "messages" and list_of(body, "mcp_servers"):
+        found.server_tools = True
 
 
-def needs(body: Any, found: Extract) -> tuple[str, ...]:
-    """What a model must be able to do for this body, in a fixed order."""
-    body = body if isinstance(body, dict) else {}
-    choice = body.get("tool_choice")
-    choice = choice.get("type") if isinstance(choice, dict) else choice
-    flags = {
-        "vision": found.images > 0,
-        "audio": found.audios > 0,
-        "file": found.files > 0,
-        "tools": found.tools > 0 and choice != "none",
-        "parallel_tools": found.tools > 0 and body.get("parallel_tool_calls") is True,
-        "json_schema": _wants_json(body),
-        "reasoning": _wants_reasoning(body),
-        "prompt_cache": found.cache_marks,
-    }
-    return tuple(name for name, wanted in flags.items() if wanted)
-
-
-def max_output_tokens(body: Any) -> int | None:
-    """The limit on output tokens that the client set, if it is a sane number."""
-    body = body if isinstance(body, dict) else {}
-    config = _dict(body, "generationConfig")
-    for source, key in (
-        (body, "max_completion_tokens"),
-        (body, "max_output_tokens"),
-        (body, "max_tokens"),
-        (config, "maxOutputTokens"),
-    ):
-        value = source.get(key)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_OUTPUT_TOKENS:
-            return int(value)  # an int subclass would leave the JSON types
-    return None
-
-
-def _wants_json(body: dict[Any, Any]) -> bool:
-    formats = (
-        _dict(body, "response_format"),
-        _dict(_dict(body, "text"), "format"),
-        _dict(body, "output_format"),
-        _dict(_dict(body, "output_config"), "format"),
-    )
-    if any(_string(item, "type") in ("json_schema", "json_object") for item in formats):
-        return True
-    config = _dict(body, "generationConfig")
-    if _string(config, "responseMimeType") == "application/json":
-        return True
-    return any(isinstance(config.get(key), dict) for key in ("responseSchema", "responseJsonSchema"))
-
-
-def _wants_reasoning(body: dict[Any, Any]) -> bool:
-    if _string(_dict(body, "thinking"), "type") in ("enabled", "adaptive"):
-        return True
-    effort = _string(body, "reasoning_effort") or _string(_dict(body, "reasoning"), "effort")
-    if effort and effort != "none":
-        return True
-    return isinstance(_dict(body, "generationConfig").get("thinkingConfig"), dict)
+def _read_tool(found: Extract, tool: dict[Any, Any], format: str) -> None:
+    name = text_of(tool, "type")
+    if format == "generate_content":
+        # Declarations of functions, each of which is a tool, or tools of its own.
+        lists = [tool[key] for key in ("functionDeclarations", "function_declarations") if key in tool]
+        found.server_tools |= len(tool) > len(lists)
+        found.tools += len(lists[0]) if lists and isinstance(lists[0], (list, tuple)) else 1
+    else:
+        found.tools += 1
+        if name.startswith("web_search") and format in ("messages", "responses"):
+            found.web_search = True
+            return
+        found.server_tools |= bool(name) and name not in _CLIENT_TOOLS[format]
+        if format == "chat" and not name and len(tool) == 1:  # so LiteLLM takes a tool of Google's
+            found.server_tools |= any(key in tool for key in _GOOGLE_TOOLS)
 
 
 def strip_harness(text: str) -> str:
@@ -337,50 +335,6 @@ def newest_ask(parts: list[Part]) -> Ask:
     return Ask("\n".join(asks.get(message, ())), message, len(asks), harness_bytes)
 
 
-def weigh(value: Any) -> int:
-    """Approximate bytes of `value` as compact JSON: texts and keys in UTF-8 plus 2 and 4, containers 2 plus 1 an item
-    of a list, anything else 4. Iterative, so that nesting cannot exhaust the stack."""
-    total, stack = 0, [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            total += byte_length(item) + 2
-        elif isinstance(item, dict):
-            total += 2 + sum(byte_length(key) + 4 if isinstance(key, str) else 4 for key in item)
-            stack.extend(item.values())
-        elif isinstance(item, (list, tuple)):
-            total += 2 + len(item)
-            stack.extend(item)
-        else:
-            total += 4
-    return total
-
-
-def _items(value: Any) -> Iterator[tuple[int, dict[Any, Any]]]:
-    """(index, dict) of a list; the index counts every element, so wrong ones keep the others' places."""
-    for index, item in enumerate(value if isinstance(value, (list, tuple)) else ()):
-        if isinstance(item, dict):
-            yield index, item
-
-
-def _dicts(value: Any) -> Iterator[dict[Any, Any]]:
-    return (item for _, item in _items(value))
-
-
-def _dict(body: dict[Any, Any], key: str) -> dict[Any, Any]:
-    value = body.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _string(body: dict[Any, Any], key: str) -> str:
-    value = body.get(key)
-    return clean(value) if isinstance(value, str) else ""
-
-
 def _role(message: dict[Any, Any]) -> str:
     role = message.get("role", "user")
     return _ROLES.get(role, "other") if isinstance(role, str) else "other"
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

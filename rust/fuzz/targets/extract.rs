@@ -9,6 +9,7 @@ use std::slice;
 use std::sync::LazyLock;
 
 use arbitrary::{Result, Unstructured};
+use bsgateway_core::bound::BOUND_STATES;
 use bsgateway_core::features::FEATURE_NAMES;
 use bsgateway_core::json::{Json, Key, Node, Object};
 use bsgateway_core::tokens::Encoding;
@@ -19,12 +20,23 @@ use serde_json::{Map, Value};
 const CAPTURED: usize = 40;
 const FORMATS: [Format; 5] =
     [Format::Chat, Format::Messages, Format::Responses, Format::Completions, Format::GenerateContent];
-const NEEDS: [&str; 8] =
-    ["vision", "audio", "file", "tools", "parallel_tools", "json_schema", "reasoning", "prompt_cache"];
+const NEEDS: [&str; 10] = [
+    "vision",
+    "audio",
+    "file",
+    "tools",
+    "parallel_tools",
+    "json_schema",
+    "reasoning",
+    "prompt_cache",
+    "web_search",
+    "server_tools",
+];
 /// Values that the extractor tells apart, and texts that are more than words to what comes after it.
 const WORDS: &str = "text input_text output_text summary_text thinking image image_url input_image audio input_audio file \
     input_file document tool_use server_tool_use mcp_tool_use tool_result web_search_tool_result message function_call \
-    custom_tool_call mcp_call local_shell_call reasoning function_call_output none auto json_schema json_object enabled \
+    custom_tool_call mcp_call local_shell_call reasoning redacted_thinking item_reference compaction container_upload \
+    custom namespace web_search function_call_output none auto json_schema json_object enabled \
     adaptive high system developer user assistant model tool function image/png video/mp4 audio/wav application/json \
     prove hi design ``` ~~~ - ? <reminder> </reminder> def é 中文 😀";
 
@@ -87,6 +99,7 @@ fn check(body: &Value, format: Format) {
             assert_eq!(other.features[at], analysis.features[at], "{name} depends on the budget: {body}");
         }
         assert_eq!((&other.needs, &other.ask), (&analysis.needs, &analysis.ask), "the budget changes {body}");
+        assert_eq!(other.bound, analysis.bound, "the budget changes {body}");
     }
     assert_eq!(ESTIMATING.analyze(body, format), estimated, "another estimate at second sight of {body}");
 }
@@ -112,6 +125,11 @@ fn assert_sound(analysis: &Analysis, body: &Value) {
     }
     let mut known = NEEDS.iter();
     assert!(analysis.needs.iter().all(|need| known.any(|known| known == need)), "{}", context());
+    let mut known = BOUND_STATES.iter();
+    assert!(analysis.bound.iter().all(|state| known.any(|known| known == state)), "{}", context());
+    let bound = |state| analysis.bound.contains(&state);
+    assert!(bound("thinking") || !bound("open_thinking"), "{}", context());
+    assert!(bound("open_tool_call") || feature("results_since_ask") == Some(0.0), "{}", context());
     assert!(
         analysis.max_output_tokens.is_none_or(|limit| (1..=1_000_000_000).contains(&limit)),
         "{}",
