@@ -15,6 +15,7 @@ from bsgateway.decision import (
     Method,
     Outcome,
     Reason,
+    Skipped,
     Strategy,
     Texts,
     new_id,
@@ -65,6 +66,12 @@ def make_decision(**fields: Any) -> Decision:
             ),
             "decision_us": 41.5,
             "token_encoding": "o200k_base",
+            "conversation_id": "0123456789abcdef0123456789abcdef",
+            "previous_model": "large",
+            "skipped": (Skipped("local/tiny", Reason.CONTEXT_WINDOW), Skipped("local/b\u00e4r", Reason.NEEDS)),
+            "expected_cost": 0.00725,
+            "changes": ("thinking", "cache_control"),
+            "ignored": ("x-bsgateway-tier",),
             **fields,
         }
     )

@@ -51,7 +51,32 @@ class Reason(_Documented):
     PATTERN_SCORE = "pattern_score", "the tier of the score, after a pattern caught the name"
     UNKNOWN_SCORE = "unknown_model_score", "the tier of the score, as nothing knows the name"
     CHEAPEST = "cheapest_in_tier", "as `score`, and another model of the tier would have been dearer"
-    CONTEXT_WINDOW = "context_window", "the tier of the score cannot hold the request: the next one that can"
+    REQUESTED_TIER = "requested_tier", "the client asked for this tier, and may"
+    TIER_LIMIT = (
+        "tier_limit",
+        "the tier of the score lies outside what client, key, team or alias allow: the nearest one",
+    )
+    SIDE_REQUEST = (
+        "side_request",
+        "a title, summary or the like that an agent asks for beside its work: the lowest tier",
+    )
+    TOOL_RESULT = "tool_result", "the model that called a tool gets its result: no switch in the middle of a step"
+    SESSION_KEPT = (
+        "session_kept",
+        "the conversation keeps its tier: the score says otherwise, but not enough for a switch",
+    )
+    SESSION_UP = "session_up", "the conversation goes up a tier: its newest ask is harder by more than the margin"
+    SESSION_DOWN = "session_down", "the conversation goes down a tier: that saves more than its prompt cache is worth"
+    NEEDS = "needs", "a model that was in turn cannot do what the request needs: the next one that can"
+    CONTEXT_WINDOW = "context_window", "a model that was in turn cannot hold the request: the next one that can"
+    PROVIDER_STATE = "provider_state", "only the provider that keeps this conversation's state can go on with it"
+    NOT_ALLOWED = "not_allowed", "the key, its team or its user may not use a model that was in turn: the next one"
+    OVER_BUDGET = "over_budget", "a budget or a rate limit for a model that was in turn is used up: the next one"
+    COOLING_DOWN = (
+        "cooling_down",
+        "a model that was in turn has just failed and is left alone for a while: the next one",
+    )
+    NO_CANDIDATE = "no_candidate", "no model of any tier can serve the request: it goes on unchanged"
     FAILED_OPEN = "failed_open", "something inside the gateway failed: fallback_tier"
 
 
@@ -68,6 +93,13 @@ class Contribution(msgspec.Struct, frozen=True, gc=False):
     value: float
     weight: float
     points: float
+
+
+class Skipped(msgspec.Struct, frozen=True, gc=False):
+    """A candidate that was passed over, and why."""
+
+    model: str
+    reason: Reason
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
@@ -90,6 +122,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `confidence` is 0-1 (for the static strategy: distance to the nearest tier boundary, not a calibrated probability).
     Tokens are of `token_encoding`, tiktoken's name; `tokens_exact` is False where a text was estimated. `decision_us`
     is the time all of it took inside the gateway, in microseconds.
+
+    `applied` is False where the request went on as it came (shadow mode, the other share of a canary, a dry run, no
+    candidate): `resolved_model` is then what would have served it. `conversation_id` is a hash that the requests of one
+    conversation share, `previous_model` what served it last. `skipped` are the candidates that were passed over.
+    `expected_cost` is in US dollars. `changes` names what was changed in the body for the model's sake, `ignored` what
+    the client asked of the routing without being allowed to.
     """
 
     decision_id: UUID
@@ -119,6 +157,13 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     caller: Caller = Caller()
     decision_us: float = 0.0
     token_encoding: str | None = None
+    applied: bool = True
+    conversation_id: str | None = None
+    previous_model: str | None = None
+    skipped: tuple[Skipped, ...] = ()
+    expected_cost: float | None = None
+    changes: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 class Texts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -189,4 +234,7 @@ def stamp(decision: Decision) -> dict[str, Any]:
         "tier": decision.tier,
         "strategy": decision.strategy._value_ if decision.strategy else None,
         "reason": decision.reason._value_,
+        "would_use": None if decision.applied or decision.tier is None else decision.resolved_model,
+        "changes": ", ".join(decision.changes) or None,
+        "ignored": ", ".join(decision.ignored) or None,
     }

@@ -74,7 +74,7 @@ def print_decision(decision: Decision) -> None:
         weight = "" if share.signal.startswith("floor:") else f"{share.weight:.2f}"
         table.add_row(share.signal, f"{share.value:.1f}", weight, f"{share.points:.1f}")
     if decision.bias:
-        table.add_row("bias of the alias", "", "", f"{decision.bias:+d}")
+        table.add_row("bias", "", "", f"{decision.bias:+d}")
     table.add_section()
     table.add_row("score (0-100, rounded)", "", "", str(decision.complexity_score))
     console.print(table)
@@ -83,10 +83,18 @@ def print_decision(decision: Decision) -> None:
 def _facts(decision: Decision) -> list[tuple[str, str]]:
     facts = [("asked for", decision.original_model), ("goes to", decision.resolved_model)]
     if decision.tier is not None:
-        facts.append(
-            ("tier", f"{decision.tier} (score {decision.complexity_score}, confidence {decision.confidence:.2f})")
-        )
-    facts += [("method", decision.method.value), ("reason", decision.reason.value)]
+        facts.append(("tier", decision.tier))
+    if decision.complexity_score is not None:
+        facts.append(("score", f"{decision.complexity_score} (confidence {decision.confidence:.2f})"))
+    facts += [("method", decision.method.value), ("reason", f"{decision.reason.value}: {decision.reason.doc}")]
+    for skipped in decision.skipped:
+        facts.append(("passed over", f"{skipped.model} ({skipped.reason.value})"))
+    if decision.expected_cost is not None:
+        facts.append(("expected cost", f"${decision.expected_cost:.6f}"))
+    if not decision.applied:
+        facts.append(("rewritten", "no"))
+    if decision.ignored:
+        facts.append(("ignored", ", ".join(decision.ignored)))
     if decision.ask_tokens is not None:
         exact = "" if decision.tokens_exact else ", partly estimated"
         facts.append(("tokens", f"{decision.ask_tokens} in the ask, {decision.context_tokens} in all{exact}"))

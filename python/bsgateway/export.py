@@ -47,6 +47,8 @@ class Kind(enum.Enum):
     """A list of floats of 32 bits."""
     CONTRIBUTIONS = enum.auto()
     """A list of {signal, value, weight, points}."""
+    SKIPPED = enum.auto()
+    """A list of {model, reason}."""
 
 
 # The types are declared, not taken from the first rows: a column without a single value has its type all the same. In
@@ -86,6 +88,13 @@ COLUMNS: Mapping[str, Kind] = {
     "user_agent": Kind.TEXT,
     "decision_us": Kind.NUMBER,
     "token_encoding": Kind.TEXT,
+    "applied": Kind.FLAG,
+    "conversation_id": Kind.TEXT,
+    "previous_model": Kind.TEXT,
+    "skipped": Kind.SKIPPED,
+    "expected_cost": Kind.NUMBER,
+    "changes": Kind.TEXTS,
+    "ignored": Kind.TEXTS,
     "outcome_completed_at": Kind.MOMENT,
     "outcome_status": Kind.TEXT,
     "outcome_call_id": Kind.TEXT,

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from .decision import Contribution
+from .decision import Contribution, Skipped
 from .errors import ExportError
 from .export import Kind
 
@@ -134,20 +134,27 @@ def _arrow_types(arrow: Any) -> dict[Kind, Any]:
                 ]
             )
         ),
+        Kind.SKIPPED: arrow.list_(arrow.struct([("model", arrow.string()), ("reason", arrow.string())])),
     }
 
 
-_FIELDS = set(Contribution.__struct_fields__)
+def _all_of(record: type[Contribution | Skipped], noun: str) -> Callable[[Any], Any]:
+    """A check that each of a list has the fields of `record`: pyarrow would leave out any other without a word."""
+    fields = set(record.__struct_fields__)
+
+    def check(found: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+        if found is not None and any(each.keys() != fields for each in found):
+            raise ExportError(f"the log holds {noun} of another version: upgrade bsgateway, or use --format jsonl")
+        return found
+
+    return check
 
 
-def _contributions(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    # pyarrow would leave out a field that is not in the schema, without a word.
-    if any(contribution.keys() != _FIELDS for contribution in found):
-        raise ExportError("the log holds contributions of another version: upgrade bsgateway, or use --format jsonl")
-    return found
-
-
-_CONVERT: Mapping[Kind, Callable[[Any], Any]] = {Kind.ID: str, Kind.CONTRIBUTIONS: _contributions}
+_CONVERT: Mapping[Kind, Callable[[Any], Any]] = {
+    Kind.ID: str,
+    Kind.CONTRIBUTIONS: _all_of(Contribution, "contributions"),
+    Kind.SKIPPED: _all_of(Skipped, "skipped candidates"),
+}
 
 
 @contextlib.contextmanager

@@ -1,26 +1,37 @@
 """`Gateway`: one checked config, ready to decide. The whole flow from body to `Decision`, without a server.
 
 body -> names -> core.analyze -> classifier -> policy -> Decision
+
+The hook takes the steps one by one (`begin`, `choose`, `decision`), as it looks up the conversation and asks LiteLLM
+for permission between them; `decide` takes them all, for a request by itself.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
+import msgspec
+
+from .catalog import Model, models
 from .check import load_config
 from .classifiers import Classification
 from .classifiers.static import StaticClassifier
 from .config import Config, make_analyzer
+from .conversations import conversation_id
 from .core import core
 from .decision import Caller, Decision, Reason, Texts, new_id, now
+from .host import marker_names
 from .names import MAX_NAME, Names, Route
-from .policy import Choice, Policy
-from .pricing import Price, prices
+from .policy import Choice, Demand, Policy
 from .rows import clean
+from .sessions import Session
+from .side_requests import is_side_request
+from .wishes import Wisher, Wishes, spoken
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +49,11 @@ FORMATS = {
     "generate_content_stream": "generate_content",
 }
 """LiteLLM's call types that are routed, and the body format each carries."""
+FAMILIES = {"messages": "anthropic", "generate_content": "google"}
+"""Body format -> the family whose API it is; the others are OpenAI's."""
+
+_RESULTS_SINCE_ASK = core.FEATURE_NAMES.index("results_since_ask")
+_NOT_EXCLUDED: Mapping[str, Reason] = MappingProxyType({})
 
 
 def load(path: str | Path) -> Gateway:
@@ -49,32 +65,77 @@ def _unknown_to_host(_: str) -> bool:
     return False
 
 
+class Asker(msgspec.Struct, frozen=True, gc=False):
+    """Who asks, for what a decision depends on it: the caller, and the metadata that the operator gave key and team."""
+
+    caller: Caller = Caller()
+    key_metadata: Mapping[str, Any] | None = None
+    team_metadata: Mapping[str, Any] | None = None
+
+
+class Pending(msgspec.Struct, frozen=True, gc=False):
+    """A request that was looked at and is yet to be decided.
+
+    `began` is the time of its arrival in ns. `target` is the model to serve where the name alone settles it; else
+    `analysis` and what follows from it is there, unless something `failed`: then the kind of the error is.
+    """
+
+    began: int
+    call_type: str
+    name: str
+    stream: bool
+    caller: Caller
+    route: Route
+    analysis: core.Analysis | None = None
+    scored: Classification | None = None
+    demand: Demand = Demand()
+    wishes: Wishes = Wishes()
+    conversation: str | None = None
+    share: float = 0.0
+    failed: str = ""
+
+    @property
+    def target(self) -> str | None:
+        """The model of a name that is not routed by score."""
+        return self.route.target
+
+
 class Gateway:
     """A config, prepared once. Safe to share by all threads; `failed_open` counts decisions that had to be saved."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.prices: dict[str, Price] = prices(config.host["model_list"])
-        self.policy = Policy(config.routing, self.prices)
+        self.models: dict[str, Model] = models(config.host["model_list"])
+        self.policy = Policy(config.routing, self.models)
+        self.expected: Mapping[tuple[str, str], float] = {}
+        """Output tokens to expect by tier and model, as the log knows them. Replaced as a whole."""
+        self.candidates = frozenset(model.name for plan in self.policy.tiers for model in plan.candidates)
+        self.markers: dict[str, str] = marker_names(config)
+        """Alias -> the model that LiteLLM takes it for where nobody rewrites it."""
         self.failed_open = 0
         self._names = Names(config)
+        self.routed = frozenset(
+            alias for alias in config.routing.aliases if self._names.resolve(alias, _unknown_to_host).target is None
+        )
+        """The aliases that are routed by score."""
+        self._wisher = Wisher(config.routing)
         self._analyzer = make_analyzer(config.routing)
         self._encoding = config.routing.analysis.encoding
         self._classifier = StaticClassifier()
         self._keeps_text = config.routing.collector.enabled and config.routing.collector.text != "none"
+        self._share = float(config.routing.canary.rstrip("%")) / 100 if config.routing.mode == "route" else 0.0
 
     def decide(self, body: dict[str, Any], call_type: str = "acompletion") -> Decision:
-        """What the gateway would do with `body`, the JSON object of a request, arriving as LiteLLM's `call_type`.
+        """What the gateway would do with `body`, the JSON object of a request, arriving as LiteLLM's `call_type`: by
+        itself, without the conversation it may belong to.
 
         Raises ValueError for a call type that is not routed (see `FORMATS`) and for a body without a model name.
         """
-        decision, _ = self.route(body, call_type, Caller(), _unknown_to_host)
-        return decision
+        pending = self.begin(body, call_type, Asker(), _unknown_to_host)
+        return self.decision(pending, self.choose(pending), applied=self.is_applied(pending))
 
-    def route(
-        self, body: dict[str, Any], call_type: str, caller: Caller, host_knows: Callable[[str], bool]
-    ) -> tuple[Decision, Texts | None]:
-        """As `decide`, for the hook: with who asks, and with the words to keep if the config says so."""
+    def begin(self, body: dict[str, Any], call_type: str, asker: Asker, host_knows: Callable[[str], bool]) -> Pending:
+        """Look at a request: its name and, if it is routed by score, everything about it. Raises as `decide` does."""
         began = time.perf_counter_ns()
         if call_type not in FORMATS:
             raise ValueError(f"call type {call_type!r} is not routed; known: {', '.join(FORMATS)}")
@@ -83,108 +144,184 @@ class Gateway:
             raise ValueError("the body has no `model`")
         route = self._names.resolve(name, host_knows)
         stream = body.get("stream") is True or call_type.endswith("_stream")
-        request = _Request(began, call_type, clean(name, MAX_NAME), stream, caller)
+        pending = Pending(began, call_type, clean(name, MAX_NAME), stream, asker.caller, route)
         if route.target is not None:
-            return _unscored(request, route, route.reason, route.target, None), None
+            # Such words mean nothing here, and must not reach the provider either.
+            unused = tuple(word for word, _ in spoken(body).values())
+            return msgspec.structs.replace(pending, wishes=Wishes(ignored=unused)) if unused else pending
         try:
-            analysis = self._analyzer.analyze(body, FORMATS[call_type])
-            scored = self._classifier.classify(analysis)
-            choice = self.policy.choose(
-                scored.raw_score, route.bias, analysis.context_tokens, analysis.max_output_tokens
-            )
-            decision = _scored(request, route, analysis, self._encoding, scored, choice)
-            if not self._keeps_text:
-                return decision, None
-            return decision, Texts(
-                decision_id=decision.decision_id,
-                created_at=decision.created_at,
-                ask=analysis.ask,
-                system=analysis.system,
-            )
+            # Limits first: they hold even where the rest fails.
+            wishes = self._wisher.of(body, route, asker.key_metadata, asker.team_metadata, asker.caller)
+            pending = msgspec.structs.replace(pending, wishes=wishes)
+            return self._looked_at(pending, body)
         except Exception as error:
             # Whatever went wrong is ours, and the client's request must not pay for it. The message may quote the
             # body, so only its kind is logged.
             self.failed_open += 1
-            tier, model = self.policy.fallback
-            decision = _unscored(request, route, Reason.FAILED_OPEN, model, tier)
-            log.error("decision %s failed open: %s", decision.decision_id, type(error).__name__)
-            return decision, None
+            return msgspec.structs.replace(pending, failed=type(error).__name__)
+
+    def _looked_at(self, pending: Pending, body: dict[str, Any]) -> Pending:
+        format = FORMATS[pending.call_type]
+        analysis = self._analyzer.analyze(body, format)
+        scored = self._classifier.classify(analysis)
+        caller = pending.caller
+        conversation = conversation_id(body, pending.call_type, caller)
+        return Pending(
+            pending.began,
+            pending.call_type,
+            pending.name,
+            pending.stream,
+            caller,
+            pending.route,
+            analysis,
+            scored,
+            Demand(
+                needs=analysis.needs,
+                context_tokens=analysis.context_tokens,
+                max_output_tokens=analysis.max_output_tokens,
+                family=FAMILIES.get(format, "openai"),
+                tool_turn=analysis.features[_RESULTS_SINCE_ASK] > 0,
+                bound=getattr(analysis, "bound", ()),
+                side=is_side_request(body, pending.call_type, analysis, caller),
+            ),
+            pending.wishes,
+            conversation,
+            _share(conversation),
+        )
+
+    def choose(
+        self,
+        pending: Pending,
+        session: Session | None = None,
+        excluded: Mapping[str, Reason] = _NOT_EXCLUDED,
+        now: float = 0.0,
+    ) -> Choice:
+        """The model for a request; see `Policy.choose`. When all that is left out by it is cooling down, one of those
+        is chosen: it may be back."""
+        target = pending.target
+        if target is not None:
+            return Choice(None, target, None, None, pending.route.reason)
+        choice = self._choose(pending, session, excluded, now)
+        if choice.model is None and Reason.COOLING_DOWN in excluded.values():
+            hard = {model: reason for model, reason in excluded.items() if reason is not Reason.COOLING_DOWN}
+            again = self._choose(pending, session, hard, now)
+            choice = again if again.model is not None else choice
+        return choice
+
+    def _choose(self, pending: Pending, session: Session | None, excluded: Mapping[str, Reason], now: float) -> Choice:
+        scored, wishes = pending.scored, pending.wishes
+        if scored is None:
+            return self.policy.fall_back(wishes, excluded)
+        return self.policy.choose(scored.raw_score, pending.demand, wishes, session, now, excluded, self.expected)
+
+    def suits(self, pending: Pending, session: Session | None, model: str) -> bool:
+        """Whether LiteLLM may fall back to `model` for a request. Of one that is not in gateway.yaml nothing is known:
+        whoever named it as a fallback knows."""
+        known = self.models.get(model)
+        return known is None or self.policy.suits(known, pending.demand, pending.wishes, session)
+
+    def is_applied(self, pending: Pending) -> bool:
+        """Whether a request is rewritten: not in shadow mode, in the other share of a canary, or for a dry run.
+        Names that stand for one model always are."""
+        if pending.target is not None:
+            return True
+        return pending.share < self._share and not pending.wishes.dry_run
+
+    def decision(
+        self,
+        pending: Pending,
+        choice: Choice,
+        session: Session | None = None,
+        applied: bool = True,
+        changes: tuple[str, ...] = (),
+    ) -> Decision:
+        """The record of what was decided. Without a model, the request goes on under the name it came with."""
+        analysis, scored, route, wishes = pending.analysis, pending.scored, pending.route, pending.wishes
+        model = pending.name if choice.model is None else choice.model
+        if analysis is None or scored is None:
+            decision = Decision(
+                decision_id=new_id(),
+                created_at=now(),
+                call_type=pending.call_type,
+                method=route.method,
+                reason=choice.reason or route.reason,
+                original_model=pending.name,
+                resolved_model=model,
+                tier=choice.tier,
+                bias=route.bias,
+                stream=pending.stream,
+                caller=pending.caller,
+                decision_us=(time.perf_counter_ns() - pending.began) / 1000,
+                applied=applied and choice.model is not None,
+                skipped=choice.skipped,
+                ignored=wishes.ignored,
+            )
+            if pending.failed:
+                log.error("decision %s failed open: %s", decision.decision_id, pending.failed)
+            return decision
+        # A decision is built once, with all it has: replacing fields of a record copies it.
+        return Decision(
+            decision_id=new_id(),
+            created_at=now(),
+            call_type=pending.call_type,
+            method=route.method,
+            reason=_reason(route.reason, choice.reason),
+            original_model=pending.name,
+            resolved_model=model,
+            tier=choice.tier,
+            complexity_score=choice.score,
+            strategy=scored.strategy,
+            confidence=choice.confidence,
+            raw_score=scored.raw_score,
+            bias=wishes.bias,
+            contributions=scored.contributions,
+            needs=analysis.needs,
+            features=analysis.features,
+            feature_version=core.FEATURE_VERSION,
+            ask_tokens=analysis.ask_tokens,
+            system_tokens=analysis.system_tokens,
+            context_tokens=analysis.context_tokens,
+            tool_tokens=analysis.tool_tokens,
+            tokens_exact=analysis.tokens_exact,
+            token_encoding=self._encoding,
+            max_output_tokens=analysis.max_output_tokens,
+            stream=pending.stream,
+            caller=pending.caller,
+            decision_us=(time.perf_counter_ns() - pending.began) / 1000,
+            applied=applied and choice.model is not None,
+            conversation_id=pending.conversation,
+            previous_model=None if session is None else session.model,
+            skipped=choice.skipped,
+            expected_cost=choice.expected_cost,
+            changes=changes,
+            ignored=wishes.ignored,
+        )
+
+    def texts(self, pending: Pending, decision: Decision) -> Texts | None:
+        """The words to keep of a request, if the config says so."""
+        analysis = pending.analysis
+        if analysis is None or not self._keeps_text:
+            return None
+        return Texts(
+            decision_id=decision.decision_id,
+            created_at=decision.created_at,
+            ask=analysis.ask,
+            system=analysis.system,
+        )
 
     def memo_stats(self) -> core.MemoStats:
         """What the core remembers of texts and how often that helped, in this process."""
         return self._analyzer.memo_stats()
 
 
-class _Request(NamedTuple):
-    """What every decision says of its request; `began` is the time of its arrival, in ns."""
-
-    began: int
-    call_type: str
-    model: str
-    stream: bool
-    caller: Caller
-
-
-# A decision is built once, with all it has: replacing fields of a record copies it.
-def _unscored(request: _Request, route: Route, reason: Reason, model: str, tier: str | None) -> Decision:
-    return Decision(
-        decision_id=new_id(),
-        created_at=now(),
-        call_type=request.call_type,
-        method=route.method,
-        reason=reason,
-        original_model=request.model,
-        resolved_model=model,
-        tier=tier,
-        bias=route.bias,
-        stream=request.stream,
-        caller=request.caller,
-        decision_us=(time.perf_counter_ns() - request.began) / 1000,
-    )
-
-
-def _scored(
-    request: _Request,
-    route: Route,
-    analysis: core.Analysis,
-    encoding: str,
-    scored: Classification,
-    choice: Choice,
-) -> Decision:
-    return Decision(
-        decision_id=new_id(),
-        created_at=now(),
-        call_type=request.call_type,
-        method=route.method,
-        # A pattern or an unknown name says more about why this request was routed than the rule that picked the model,
-        # unless that rule overruled the score.
-        reason=_reason(route.reason, choice.reason),
-        original_model=request.model,
-        resolved_model=choice.model,
-        tier=choice.tier,
-        complexity_score=choice.score,
-        strategy=scored.strategy,
-        confidence=choice.confidence,
-        raw_score=scored.raw_score,
-        bias=route.bias,
-        contributions=scored.contributions,
-        needs=analysis.needs,
-        features=analysis.features,
-        feature_version=core.FEATURE_VERSION,
-        ask_tokens=analysis.ask_tokens,
-        system_tokens=analysis.system_tokens,
-        context_tokens=analysis.context_tokens,
-        tool_tokens=analysis.tool_tokens,
-        tokens_exact=analysis.tokens_exact,
-        token_encoding=encoding,
-        max_output_tokens=analysis.max_output_tokens,
-        stream=request.stream,
-        caller=request.caller,
-        decision_us=(time.perf_counter_ns() - request.began) / 1000,
-    )
+def _share(conversation: str | None) -> float:
+    """Where in 0-1 a conversation stands among all: the same at each of its requests. A request that belongs to none
+    stands anywhere."""
+    source = conversation if conversation is not None else new_id().hex[-8:]
+    return int(source[:8], 16) / 0x1_0000_0000
 
 
 def _reason(named: Reason, chosen: Reason | None) -> Reason:
-    if chosen is Reason.CONTEXT_WINDOW or (chosen is not None and named is Reason.SCORE):
-        return chosen
-    return named
+    if chosen is None or (chosen is Reason.CHEAPEST and named is not Reason.SCORE):
+        return named
+    return chosen

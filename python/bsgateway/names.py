@@ -21,12 +21,14 @@ MAX_NAME = 256
 
 @dataclass(frozen=True)
 class Route:
-    """`target` is the model to serve, or None: choose by score, with `bias` added."""
+    """`target` is the model to serve, or None: choose by score, with `bias` added, from `min_tier` to `max_tier`."""
 
     method: Method
     reason: Reason
     target: str | None = None
     bias: int = 0
+    min_tier: str | None = None
+    max_tier: str | None = None
 
 
 class Names:
@@ -67,7 +69,7 @@ def _follow(alias: str, aliases: dict[str, AutoAlias | str]) -> Route:
     while isinstance(target, str) and target in aliases:
         target = aliases[target]
     if isinstance(target, AutoAlias):
-        return Route(Method.AUTO, Reason.SCORE, bias=target.bias)
+        return Route(Method.AUTO, Reason.SCORE, None, target.bias, target.min_tier, target.max_tier)
     if target == AUTO_ROUTE:
         return Route(Method.AUTO, Reason.SCORE)
     return Route(Method.ALIAS, Reason.ALIAS_MODEL, target)

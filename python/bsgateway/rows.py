@@ -16,6 +16,7 @@ Item = Decision | Texts | Outcome
 
 _CALLER = Decision.__struct_fields__.index("caller")
 _CALLER_COLUMNS = Caller.__struct_fields__
+_LATER_COLUMNS = frozenset(("applied", "skipped", "changes", "ignored"))
 
 LOG_COLUMNS = (
     *Decision.__struct_fields__[:_CALLER],
@@ -59,7 +60,8 @@ def read_log_row(decision: Mapping[str, Any], outcome: Mapping[str, Any] | None)
 
     Raises msgspec.ValidationError if they hold what this version does not know.
     """
-    fields = dict(decision)
+    # A worker of a version before wrote no value where a column came later: the record's own default is meant.
+    fields = {name: value for name, value in decision.items() if value is not None or name not in _LATER_COLUMNS}
     fields["caller"] = {name: fields.pop(name) for name in _CALLER_COLUMNS}
     return LogRow(
         msgspec.convert(fields, Decision),

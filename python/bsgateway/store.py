@@ -49,6 +49,8 @@ WRITE_TIMEOUT = 10.0
 # Of the slowest server and network: a large batch has more time, and is not cut off again and again.
 ROWS_PER_SECOND = 500
 CHARS_PER_SECOND = 1_000_000
+# For what is read in the background, in milliseconds: better not to know than to keep a busy server busy.
+EXPECT_TIMEOUT = 10_000
 # What the server says of a row, in good health itself.
 _ROW_FAULTS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 # What a write asks of the server, with BEGIN and for its transaction only, so that it costs no round trip and passes a
@@ -265,6 +267,14 @@ class Store:
         async with self.acquire("cannot read the log in") as connection:
             found = [row async for row in queries().savings(connection, since=since)]
         return [TierSavings(**row) for row in found]
+
+    async def expected_output(self, since: datetime, most: int, least: int) -> dict[tuple[str, str], float]:
+        """Output tokens to expect by tier and model group, from the newest `most` decisions since a moment, where at
+        least `least` answers are known. Gives up after `EXPECT_TIMEOUT`. Raises StoreError."""
+        async with self.acquire("cannot read the log in") as connection, connection.transaction(readonly=True):
+            await connection.execute(f"SET LOCAL statement_timeout = {EXPECT_TIMEOUT}")
+            found = queries().expected_output(connection, since=since, most=most, least=least)
+            return {(row["tier"], row["served_group"]): float(row["tokens"]) async for row in found}
 
     async def counts(self) -> Counts:
         """Rows of each table, counted one by one. Raises StoreError."""

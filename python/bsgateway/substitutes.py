@@ -15,8 +15,8 @@ import httpx
 import msgspec
 import ollama
 
+from .catalog import CAPABILITIES, Model, provider_of
 from .config import ENV_PREFIX, Config, resolve_env
-from .pricing import Price, provider_of
 from .upstreams import local_model
 
 OLLAMA_DEFAULT = "http://127.0.0.1:11434"
@@ -104,15 +104,15 @@ def probe_ollama(base: str) -> Ollama:
 def apply(
     host: dict[str, Any],
     served: list[Served],
-    prices: Mapping[str, Price],
+    models: Mapping[str, Model],
     local: dict[str, Any] | None,
     stand_in: Callable[[str, str], dict[str, Any]],
 ) -> None:
     """Point the deployments of `host["model_list"]`, in place, to what serves them.
 
     `local`: `litellm_params` and `model_info` of the local model. `stand_in(provider, variable)`: litellm_params of the
-    stand-in for a provider whose key variable is missing. A stand-in keeps the price of what it stands in for, so that
-    costs and savings show what they would be.
+    stand-in for a provider whose key variable is missing. A stand-in keeps the price and the abilities of what it
+    stands in for, so that routing, costs and savings are what they would be.
     """
     for item in served:
         entry = host["model_list"][item.index]
@@ -124,7 +124,7 @@ def apply(
             provider, model = provider_of(params)
             style = "anthropic" if provider == "anthropic" else "openai"
             entry["litellm_params"] = {**params, "model": f"{style}/{model}", **stand_in(style, item.missing)}
-            entry["model_info"] = {**_price_info(prices[item.name]), **(entry.get("model_info") or {})}
+            entry["model_info"] = {**_model_info(models[item.name]), **(entry.get("model_info") or {})}
         elif item.api_base:
             entry["litellm_params"] = {**params, "api_base": item.api_base}
 
@@ -144,17 +144,21 @@ def local_deployment(base_url: str) -> dict[str, Any]:
             "input_cost_per_token": 0.0,
             "output_cost_per_token": 0.0,
             "max_input_tokens": local_model.CONTEXT_TOKENS - local_model.MAX_OUTPUT_TOKENS,
-            "supports_vision": False,
-            "supports_function_calling": False,
+            "max_output_tokens": local_model.MAX_OUTPUT_TOKENS,
+            **dict.fromkeys(CAPABILITIES.values(), False),
         },
     }
 
 
-def _price_info(price: Price) -> dict[str, Any]:
+def _model_info(model: Model) -> dict[str, Any]:
+    """`model` in LiteLLM's words."""
     info = {
-        "input_cost_per_token": price.input,
-        "output_cost_per_token": price.output,
-        "cache_read_input_token_cost": price.cache_read,
-        "max_input_tokens": price.max_input_tokens,
+        "input_cost_per_token": model.price.input,
+        "output_cost_per_token": model.price.output,
+        "cache_read_input_token_cost": model.price.cache_read,
+        "cache_creation_input_token_cost": model.price.cache_write,
+        "max_input_tokens": model.max_input_tokens,
+        "max_output_tokens": model.max_output_tokens,
+        **{key: need in model.supports for need, key in CAPABILITIES.items() if need not in model.unknown},
     }
     return {key: value for key, value in info.items() if value is not None}

@@ -81,7 +81,8 @@ async def test_the_columns_are_those_of_the_tables(store: Store, sql: asyncpg.Co
             "WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
             table,
         )
-        return {row["attname"]: TYPES[row["type"]] for row in rows}
+        types = {row["attname"]: TYPES[row["type"]] for row in rows}
+        return types | ({"skipped": Kind.SKIPPED} if types.get("skipped") is Kind.CONTRIBUTIONS else {})  # jsonb both
 
     logs, outcomes = await columns("routing_logs"), await columns("routing_outcomes")
     texts, feedback = await columns("routing_texts"), ["rating", "label"]
@@ -107,7 +108,8 @@ async def test_the_query_gives_the_columns_in_their_order(store: Store) -> None:
 def some_records() -> list[Any]:
     """Decisions with everything, with nothing, with a failure, with words; and some other's texts and outcome."""
     moment = datetime(2026, 3, 4, 5, 6, 7, 891_234, tzinfo=timezone.utc)
-    full, failed = make_decision(), make_decision(features=(0.1, 1e-30, 3.4e38), raw_score=0.1, contributions=())
+    full = make_decision()
+    failed = make_decision(features=(0.1, 1e-30, 3.4e38), raw_score=0.1, contributions=(), skipped=(), applied=False)
     bare = Decision(
         decision_id=new_id(), created_at=now(), call_type="", method=Method.AUTO, reason=Reason.SCORE,
         original_model="", resolved_model="x",
@@ -133,7 +135,7 @@ def expected(dsn: str, texts: bool) -> list[dict[str, Any]]:
     words = by_id("routing_texts", "*, embedding::real[] AS floats")
     rows = []
     for decision_id, row in by_id("routing_logs").items():
-        row["contributions"] = json.loads(row["contributions"])
+        row |= {name: json.loads(row[name]) for name in ("contributions", "skipped")}
         row |= {f"outcome_{name}": outcomes.get(decision_id, {}).get(name) for name in OUTCOME_COLUMNS[1:]}
         row |= {name: feedback.get(decision_id, {}).get(name) for name in ("rating", "label")}
         if texts:
@@ -304,6 +306,28 @@ def test_a_failed_export_leaves_the_old_file(dsn: str, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["rows"]
     (row,) = lines(export().stdout)
     assert row["contributions"] == [{"signal": "s", "later": 1}]
+
+
+def test_rows_of_the_version_before_have_no_value_for_what_came_later(dsn: str) -> None:
+    decision = make_decision()
+    write(dsn, decision)
+    later = ("applied", "conversation_id", "previous_model", "skipped", "expected_cost", "changes", "ignored")
+    ask(dsn, f"UPDATE routing_logs SET {', '.join(f'{name} = NULL' for name in later)}")
+    (row,) = lines(export().stdout)
+    assert [row[name] for name in later] == [None] * len(later)
+    export("-o", "rows.parquet", "--format", "parquet")
+    (row,) = pyarrow.parquet.read_table("rows.parquet").to_pylist()
+    assert [row[name] for name in later] == [None] * len(later)
+    assert row["decision_id"] == str(decision.decision_id)
+
+
+def test_skipped_candidates_of_another_version(dsn: str) -> None:
+    write(dsn, make_decision())
+    ask(dsn, """UPDATE routing_logs SET skipped = '[{"model": "m", "reason": "needs", "later": 1}]'""")
+    stderr = export("--format", "parquet", "-o", "rows", code=1).stderr
+    assert "skipped candidates of another version: upgrade bsgateway, or use --format jsonl" in stderr
+    (row,) = lines(export().stdout)
+    assert row["skipped"] == [{"model": "m", "reason": "needs", "later": 1}]
 
 
 def test_without_pyarrow(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -214,6 +215,43 @@ async def test_a_worker_of_the_version_before_goes_on(store: Store, sql: Sql) ->
         texts.decision_id: False,
         other.decision_id: False,
     }
+
+
+@pytest.mark.parametrize("staged", ["before", "after"])
+async def test_a_worker_of_version_6_goes_on(
+    empty: Store, sql: Sql, monkeypatch: pytest.MonkeyPatch, staged: str
+) -> None:
+    """It stages its rows in a table that is like the one of the log, as that was when the worker connected."""
+    all_of_them = migrations.available()
+    with monkeypatch.context() as then:
+        then.setattr(migrations, "available", lambda: all_of_them[:6])
+        await empty.migrate()
+    await init_connection(sql)
+    create = "CREATE TEMP TABLE staged_logs (LIKE routing_logs) ON COMMIT DELETE ROWS"
+    if staged == "before":
+        await sql.execute(create)
+    assert names(await empty.migrate()) == NAMES[6:]
+    if staged == "after":
+        await sql.execute(create)
+    decision = make_decision(applied=False)
+    known = LOG_COLUMNS[: LOG_COLUMNS.index("applied")]
+    async with sql.transaction():
+        await sql.copy_records_to_table(
+            "staged_logs", schema_name="pg_temp", columns=known, records=[log_row(decision)[: len(known)]]
+        )
+        await sql.execute("INSERT INTO routing_logs SELECT * FROM pg_temp.staged_logs ON CONFLICT DO NOTHING")
+    # What it knew nothing of is as it was then: carried out, by itself, nothing passed over.
+    ((read, _),) = [(row.decision, row.outcome) for row in await empty.recent()]
+    assert read == msgspec.structs.replace(
+        decision,
+        applied=True,
+        conversation_id=None,
+        previous_model=None,
+        skipped=(),
+        expected_cost=None,
+        changes=(),
+        ignored=(),
+    )
 
 
 async def test_a_migration_lets_writers_pass_while_it_waits_for_a_lock(

@@ -15,7 +15,7 @@ import pytest
 
 from bsgateway import connections
 from bsgateway import store as store_module
-from bsgateway.decision import Decision, Method, Reason, Texts, new_id, now
+from bsgateway.decision import Decision, Method, Reason, Skipped, Texts, new_id, now
 from bsgateway.errors import StoreError
 from bsgateway.rows import Item, LogRow
 from bsgateway.store import Counts, Store, TierSavings
@@ -54,10 +54,30 @@ async def test_fields_without_a_value_come_back(store: Store) -> None:
     assert await store.recent() == [LogRow(decision, None)]
 
 
+async def test_what_was_not_carried_out_comes_back(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
+    decision = make_decision(
+        applied=False, reason=Reason.NO_CANDIDATE, skipped=(Skipped('a "b"', Reason.COOLING_DOWN),), changes=()
+    )
+    await store.copy([decision])
+    assert await store.recent() == [LogRow(decision, None)]
+    row = await sql.fetchrow("SELECT applied, skipped, changes, ignored FROM routing_logs")
+    assert row is not None
+    assert (row["applied"], row["changes"], row["ignored"]) == (False, [], ["x-bsgateway-tier"])
+    assert json.loads(row["skipped"]) == [{"model": 'a "b"', "reason": "cooling_down"}]
+
+
+async def test_a_row_of_the_version_before_is_read(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
+    decision = make_decision()
+    await store.copy([decision])
+    await sql.execute("UPDATE routing_logs SET applied = NULL, skipped = NULL, changes = NULL, ignored = NULL")
+    ((read, _),) = [(row.decision, row.outcome) for row in await store.recent()]
+    assert read == msgspec.structs.replace(decision, applied=True, skipped=(), changes=(), ignored=())
+
+
 async def test_no_method_or_reason_is_refused(store: Store) -> None:
     decisions = [make_decision(method=method, reason=reason) for method in Method for reason in Reason]
     await store.copy(decisions)
-    found = {row.decision.decision_id: row.decision for row in await store.recent(limit=100)}
+    found = {row.decision.decision_id: row.decision for row in await store.recent(limit=len(decisions))}
     assert {d.decision_id: (d.method, d.reason) for d in decisions} == {
         decision_id: (decision.method, decision.reason) for decision_id, decision in found.items()
     }

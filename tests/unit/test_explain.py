@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from bsgateway.decision import Contribution, Decision, Method, Outcome, Reason
+from bsgateway.decision import Contribution, Decision, Method, Outcome, Reason, Skipped
 from bsgateway.explain import MAX_FILE, guess_call_type, print_decision, read_request
 from bsgateway.gateway import FORMATS, Gateway
 from bsgateway.logs import money, table
@@ -121,9 +121,10 @@ def test_an_explanation(capsys: pytest.CaptureFixture[str]) -> None:
     for line in (
         "asked for claude-sonnet",
         "goes to local/small",
-        "tier simple (score 17, confidence 0.44)",
+        "tier simple",
+        "score 17 (confidence 0.44)",
         "method pattern",
-        "reason pattern_score",
+        f"reason pattern_score: {Reason.PATTERN_SCORE.doc}",
         "tokens 12 in the ask, 5600 in all, partly estimated",
         "needs tools, vision",
         "decided in 42 us",
@@ -132,13 +133,59 @@ def test_an_explanation(capsys: pytest.CaptureFixture[str]) -> None:
     text = "\n".join(" ".join(line) for line in lines)
     assert "token_count │ 10.0 │ 0.25 │ 2.5" in text
     assert "floor:keywords │ 50.0 │ │ 18.8" in text
-    assert "bias of the alias │ │ │ -4" in text
+    assert "bias │ │ │ -4" in text
     assert "score (0-100, rounded) │ │ │ 17" in text
 
 
 def test_an_explanation_of_what_was_not_scored(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(gateway.decide(asks(HARD, "frontier")), capsys)
     assert [line[0] for line in lines] == ["asked", "goes", "method", "reason", "decided"]
+
+
+def test_an_explanation_of_what_was_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    decision = make_decision(
+        reason=Reason.OVER_BUDGET,
+        skipped=(Skipped("cheap [b]", Reason.OVER_BUDGET), Skipped("blind", Reason.NEEDS)),
+        expected_cost=0.00123456,
+        applied=False,
+        ignored=("x-bsgateway-tier", "bsgateway_bias"),
+    )
+    lines = shown(decision, capsys)
+    for line in (
+        f"reason over_budget: {Reason.OVER_BUDGET.doc}",
+        "passed over cheap [b] (over_budget)",
+        "passed over blind (needs)",
+        "expected cost $0.001235",
+        "rewritten no",
+        "ignored x-bsgateway-tier, bsgateway_bias",
+    ):
+        assert line.split() in lines
+    plain = shown(make_decision(skipped=(), expected_cost=None, applied=True, ignored=()), capsys)
+    assert not {"passed", "expected", "rewritten", "ignored"} & {line[0] for line in plain if line}
+
+
+def test_an_explanation_of_what_nothing_can_serve(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
+    body = asks(HARD) | {"tools": [{"type": "function", "function": {"name": "f"}}]}
+    lines = shown(gateway.decide(body), capsys)
+    for line in (
+        "asked for auto",
+        "goes to auto",
+        "score 68 (confidence 0.58)",
+        f"reason no_candidate: {Reason.NO_CANDIDATE.doc}",
+        "passed over large (needs)",
+        "passed over middle (needs)",
+        "passed over small (needs)",
+        "rewritten no",
+        "needs tools",
+    ):
+        assert line.split() in lines
+    assert "tier" not in {line[0] for line in lines if line}
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_explained(reason: Reason, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(make_decision(reason=reason), capsys)
+    assert f"reason {reason.value}: {reason.doc}".split() in lines
 
 
 def test_the_points_of_an_explanation_add_up_to_its_score(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:

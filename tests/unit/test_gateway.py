@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from datetime import datetime, timedelta, timezone
@@ -15,11 +16,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bsgateway
+from bsgateway.catalog import CAPABILITIES, Model
 from bsgateway.core import core
-from bsgateway.decision import Caller, Contribution, Decision, Method, Outcome, Reason, Strategy, new_id, now, stamp
+from bsgateway.decision import (
+    Caller,
+    Contribution,
+    Decision,
+    Method,
+    Outcome,
+    Reason,
+    Skipped,
+    Strategy,
+    Texts,
+    new_id,
+    now,
+    stamp,
+)
 from bsgateway.errors import ConfigError
-from bsgateway.gateway import FORMATS, MAX_NAME, Gateway, load
+from bsgateway.gateway import FAMILIES, FORMATS, MAX_NAME, Asker, Gateway, Pending, load
+from bsgateway.policy import Choice
 from bsgateway.pricing import Price
+from bsgateway.sessions import Session
 
 EASY = "hi"
 # Four keywords of the built-in list and none of the other: over the floor of 68.
@@ -32,6 +49,13 @@ def chat(text: str, model: str = "auto", **more: Any) -> dict[str, Any]:
 
 def nothing(_: str) -> bool:
     return False
+
+
+def begun(
+    gateway: Gateway, body: dict[str, Any], call_type: str = "acompletion", asker: Asker | None = None
+) -> Pending:
+    """The first step: a request that was looked at."""
+    return gateway.begin(body, call_type, asker or Asker(), nothing)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +98,10 @@ def test_routed_by_score(
     assert decision.strategy is Strategy.STATIC
 
 
-def test_every_field_of_a_scored_decision(gateway: Gateway) -> None:
+def test_every_field_of_a_scored_decision(make_gateway: Any, config_dict: dict[str, Any]) -> None:
+    for entry in config_dict["model_list"][:3]:
+        entry["model_info"]["supports_function_calling"] = True
+    gateway = make_gateway({"model_list": config_dict["model_list"]})
     before = now()
     body = {
         "model": "cheap",
@@ -84,8 +111,9 @@ def test_every_field_of_a_scored_decision(gateway: Gateway) -> None:
         "stream": True,
     }
     caller = Caller(call_id="c", session_id="s")
-    decision, texts = gateway.route(body, "acompletion", caller, nothing)
-    assert texts is None
+    pending = begun(gateway, body, asker=Asker(caller))
+    decision = gateway.decision(pending, gateway.choose(pending))
+    assert gateway.texts(pending, decision) is None
     assert decision.caller == caller
     assert decision.decision_id.version == 7
     assert before <= decision.created_at <= now()
@@ -108,6 +136,10 @@ def test_every_field_of_a_scored_decision(gateway: Gateway) -> None:
     assert sum(share.points for share in decision.contributions) == pytest.approx(decision.raw_score)
     assert sum(share.weight for share in decision.contributions) == pytest.approx(1.0)
     assert 0 < decision.decision_us < 60_000_000
+    assert (decision.applied, decision.changes, decision.ignored, decision.skipped) == (True, (), (), ())
+    assert (decision.conversation_id, decision.previous_model) == (pending.conversation, None)
+    # `small` costs 1e-7 for input and 4e-7 for output.
+    assert decision.expected_cost == pytest.approx(decision.context_tokens * 1e-7 + 77 * 4e-7)
 
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -174,7 +206,8 @@ def test_the_requested_name_is_kept_as_far_as_a_log_can(make_gateway: Any) -> No
 
 
 def test_what_litellm_knows_is_asked_of_it(gateway: Gateway) -> None:
-    decision, _ = gateway.route(chat(EASY, "db-model"), "acompletion", Caller(), lambda name: name == "db-model")
+    pending = gateway.begin(chat(EASY, "db-model"), "acompletion", Asker(), lambda name: name == "db-model")
+    decision = gateway.decision(pending, gateway.choose(pending))
     assert (decision.reason, decision.resolved_model) == (Reason.HOST_MODEL, "db-model")
     assert gateway.decide(chat(EASY, "db-model")).reason is Reason.UNKNOWN_SCORE
 
@@ -198,7 +231,169 @@ def test_the_cheapest_of_a_tier(make_gateway: Any) -> None:
     # That a pattern caught the name says more.
     caught = gateway.decide(chat(EASY, "claude-x"))
     assert (caught.reason, caught.resolved_model) == (Reason.PATTERN_SCORE, "small")
-    assert gateway.policy.baseline.model == "large"
+    assert gateway.policy.baseline.name == "large"
+
+
+# What is known of a request
+
+
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+
+
+def test_a_request_that_no_model_can_serve(gateway: Gateway) -> None:
+    # Nobody knows whether these models can call tools.
+    decision = gateway.decide(chat(HARD, "claude-x", tools=TOOLS))
+    assert (decision.reason, decision.method) == (Reason.NO_CANDIDATE, Method.PATTERN)
+    assert (decision.resolved_model, decision.tier, decision.applied) == ("claude-x", None, False)
+    assert (decision.complexity_score, decision.expected_cost) == (68, None)
+    assert decision.skipped == tuple(Skipped(model, Reason.NEEDS) for model in ("large", "middle", "small"))
+
+
+@pytest.mark.parametrize("call_type", FORMATS)
+def test_whose_api_a_request_speaks(gateway: Gateway, call_type: str) -> None:
+    family = begun(gateway, {"model": "auto", **BODIES[FORMATS[call_type]]}, call_type).demand.family
+    assert family == {"messages": "anthropic", "generate_content": "google"}.get(FORMATS[call_type], "openai")
+    assert set(FAMILIES) <= set(FORMATS.values())
+
+
+def test_what_a_request_asks_of_a_model(gateway: Gateway) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    said: list[dict[str, Any]] = [
+        {"role": "user", "content": HARD},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "42"},
+    ]
+    pending = begun(gateway, {"model": "auto", "messages": said, "tools": TOOLS, "max_completion_tokens": 9})
+    assert pending.analysis is not None
+    assert pending.scored is not None
+    assert pending.demand.needs == pending.analysis.needs == ("tools",)
+    assert pending.demand.context_tokens == pending.analysis.context_tokens > 0
+    assert (pending.demand.max_output_tokens, pending.demand.tool_turn, pending.demand.side) == (9, True, False)
+    answered = [*said, {"role": "assistant", "content": "It is 42."}, {"role": "user", "content": "Thanks."}]
+    later = begun(gateway, {"model": "auto", "messages": answered, "tools": TOOLS})
+    assert not later.demand.tool_turn
+    assert later.conversation == pending.conversation  # it began with the same words
+    assert later.share == pending.share
+    assert 0 <= pending.share < 1
+
+
+def test_a_name_that_settles_it_is_not_looked_into(gateway: Gateway) -> None:
+    pending = begun(gateway, chat(HARD, "frontier"))
+    assert (pending.target, pending.analysis, pending.scored, pending.conversation) == ("large", None, None, None)
+    choice = gateway.choose(pending, excluded={"large": Reason.NOT_ALLOWED})  # the host answers for its own names
+    assert choice == Choice(None, "large", None, None, Reason.ALIAS_MODEL)
+    assert gateway.is_applied(pending)
+    assert gateway.decision(pending, choice).applied
+
+
+def test_what_models_were_seen_to_write_makes_their_cost(gateway: Gateway) -> None:
+    assert gateway.expected == {}
+    before = gateway.decide(chat(EASY)).expected_cost
+    gateway.expected = {("simple", "small"): 2_500.0}
+    after = gateway.decide(chat(EASY)).expected_cost
+    assert after is not None
+    assert after - (before or 0) == pytest.approx(2_000 * 4e-7)
+
+
+def chosen(gateway: Gateway, body: dict[str, Any], **more: Any) -> Decision:
+    """All steps, for a request of a conversation or with models that are left out."""
+    pending = begun(gateway, body)
+    session = more.get("session")
+    return gateway.decision(pending, gateway.choose(pending, **more), session)
+
+
+def test_a_request_of_a_conversation(gateway: Gateway) -> None:
+    session = Session("medium", "middle", 50, 10, 1_000.0)
+    kept = chosen(gateway, chat(EASY, "claude-x"), session=session, now=1_010.0)
+    assert (kept.tier, kept.reason, kept.previous_model) == ("simple", Reason.SESSION_DOWN, "middle")
+    up = chosen(gateway, chat(HARD, "claude-x"), session=session, now=1_010.0)
+    assert (up.tier, up.reason, up.previous_model) == ("medium", Reason.SESSION_KEPT, "middle")
+    same = chosen(gateway, chat(HARD, "claude-x"), session=Session("complex", "large", 70, 10, 0.0))
+    assert (same.tier, same.reason) == ("complex", Reason.PATTERN_SCORE)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_when_everything_cools_down_it_is_tried_all_the_same(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    if broken:
+        monkeypatch.setattr(gateway, "_analyzer", Raises(ValueError()))
+    home, others = ("middle", ("large", "small")) if broken else ("small", ("middle", "large"))
+    cooling = dict.fromkeys(("small", "middle", "large"), Reason.COOLING_DOWN)
+    all_of_them = chosen(gateway, chat(EASY), excluded=cooling)
+    assert (all_of_them.resolved_model, all_of_them.skipped) == (home, ())
+    one_left = chosen(gateway, chat(EASY), excluded={**cooling, others[1]: Reason.NOT_ALLOWED})
+    assert one_left.resolved_model == home
+    first, second = others
+    only = {home: Reason.COOLING_DOWN, first: Reason.COOLING_DOWN}
+    assert chosen(gateway, chat(EASY), excluded=only).resolved_model == second
+    # Never one that may not be used.
+    denied = dict.fromkeys(cooling, Reason.NOT_ALLOWED)
+    assert chosen(gateway, chat(EASY), excluded={**denied, first: Reason.COOLING_DOWN}).resolved_model == first
+    none = chosen(gateway, chat(EASY), excluded=denied)
+    assert (none.resolved_model, none.tier, none.applied) == ("auto", None, False)
+    assert {each.reason for each in none.skipped} == {Reason.NOT_ALLOWED}
+    assert none.reason is (Reason.FAILED_OPEN if broken else Reason.NO_CANDIDATE)
+
+
+# What operator and client ask
+
+
+def test_limits_of_a_key_hold_even_where_the_rest_fails(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    asker = Asker(key_metadata={"bsgateway": {"max_tier": "simple", "bias": -7}})
+    pending = begun(gateway, chat(HARD), asker=asker)
+    decision = gateway.decision(pending, gateway.choose(pending))
+    assert (decision.tier, decision.reason, decision.bias) == ("simple", Reason.TIER_LIMIT, -7)
+    team = begun(gateway, chat(HARD), asker=Asker(team_metadata={"bsgateway": {"max_tier": "medium"}}))
+    assert gateway.choose(team).tier == "medium"
+    monkeypatch.setattr(gateway, "_analyzer", Raises(ValueError()))
+    failed = begun(gateway, chat(HARD), asker=asker)
+    assert (failed.failed, failed.scored) == ("ValueError", None)
+    choice = gateway.choose(failed)
+    assert (choice.tier, choice.model, choice.reason) == ("simple", "small", Reason.FAILED_OPEN)
+
+
+def test_what_a_client_may_not_ask_is_recorded(make_gateway: Any) -> None:
+    asks = {"bsgateway_tier": "complex", "bsgateway_bias": "5"}
+    refused = make_gateway().decide(chat(EASY, metadata=dict(asks)))
+    assert (refused.tier, refused.bias) == ("simple", 0)
+    assert set(refused.ignored) == set(asks)
+    allowed = make_gateway(client_overrides=["tier", "bias"]).decide(chat(EASY, metadata=dict(asks)))
+    assert (allowed.tier, allowed.reason, allowed.bias) == ("complex", Reason.REQUESTED_TIER, 5)
+    assert allowed.ignored == ()
+
+
+def test_shadow_mode_decides_and_rewrites_nothing(make_gateway: Any) -> None:
+    gateway = make_gateway(mode="shadow")
+    decision = gateway.decide(chat(HARD))
+    assert (decision.tier, decision.resolved_model, decision.reason) == ("complex", "large", Reason.SCORE)
+    assert not decision.applied
+    # An alias to one model is no decision by score.
+    assert gateway.decide(chat(HARD, "frontier")).applied
+    assert gateway.decide(chat(HARD, "large")).applied
+
+
+def test_a_dry_run(make_gateway: Any) -> None:
+    gateway = make_gateway(client_overrides=["dry_run"])
+    assert gateway.decide(chat(HARD)).applied
+    dry = gateway.decide(chat(HARD, metadata={"bsgateway_dry_run": "true"}))
+    assert (dry.applied, dry.resolved_model) == (False, "large")
+    assert make_gateway().decide(chat(HARD, metadata={"bsgateway_dry_run": "true"})).applied
+
+
+def test_a_canary_takes_its_share_of_conversations_and_keeps_them(make_gateway: Any) -> None:
+    bodies = [chat(f"Question {number}: {EASY}") for number in range(400)]
+
+    def rewritten(canary: str) -> set[int]:
+        gateway = make_gateway(canary=canary)
+        return {number for number, body in enumerate(bodies) if gateway.decide(body).applied}
+
+    shares = [rewritten(canary) for canary in ("0%", "10%", "12.5%", "50%", "100%")]
+    assert [len(share) for share in (shares[0], shares[-1])] == [0, 400]
+    assert 15 <= len(shares[1]) <= 75  # 40 expected, six standard deviations
+    assert 140 <= len(shares[3]) <= 260
+    assert all(less <= more for less, more in itertools.pairwise(shares))
+    assert rewritten("10%") == shares[1]
 
 
 class Raises:
@@ -238,16 +433,21 @@ def test_a_name_that_needs_no_score_does_not_fail(gateway: Gateway, monkeypatch:
 def test_words_are_handed_on_only_when_they_are_kept(make_gateway: Any) -> None:
     body = {"model": "auto", "messages": [{"role": "system", "content": "be brief"}, {"content": "my words"}]}
     collector = {"enabled": True, "text": "full", "text_chars": 6}
-    decision, texts = make_gateway(collector=collector).route(body, "acompletion", Caller(), nothing)
+
+    def kept(collector: dict[str, Any], model: str = "auto") -> tuple[Decision, Texts | None]:
+        gateway = make_gateway(collector=collector)
+        pending = begun(gateway, {**body, "model": model})
+        decision = gateway.decision(pending, gateway.choose(pending))
+        return decision, gateway.texts(pending, decision)
+
+    decision, texts = kept(collector)
     assert texts is not None
     assert (texts.decision_id, texts.created_at) == (decision.decision_id, decision.created_at)
     assert (texts.ask, texts.system) == ("my wor", "be bri")
     for off in ({"text": "none"}, {"enabled": False, "text": "full"}):
-        assert make_gateway(collector=off).route(body, "acompletion", Caller(), nothing)[1] is None
+        assert kept(off)[1] is None
     # What is not scored is not read either.
-    assert (
-        make_gateway(collector=collector).route({**body, "model": "large"}, "acompletion", Caller(), nothing)[1] is None
-    )
+    assert kept(collector, "large")[1] is None
 
 
 def test_the_body_is_not_changed(gateway: Gateway) -> None:
@@ -260,7 +460,9 @@ def test_the_body_is_not_changed(gateway: Gateway) -> None:
 def test_load_and_the_public_names(config_file: Any, tmp_path: Path) -> None:
     gateway = bsgateway.load(str(config_file()))
     assert isinstance(gateway, bsgateway.Gateway)
-    assert gateway.prices["large"] == Price(1e-5, 4e-5, None, 1_000_000)
+    assert gateway.models["large"] == Model(
+        "large", Price(1e-5, 4e-5), unknown=frozenset(CAPABILITIES), max_input_tokens=1_000_000, family="openai"
+    )
     assert isinstance(gateway.decide(chat(EASY)), bsgateway.Decision)
     assert all(getattr(bsgateway, name) is not None for name in bsgateway.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
@@ -297,11 +499,19 @@ def test_the_stamp(gateway: Gateway) -> None:
         "tier": "complex",
         "strategy": "static",
         "reason": "score",
+        "would_use": None,
+        "changes": None,
+        "ignored": None,
     }
-    assert all(type(value) in (str, int) for value in stamp(scored).values())
+    assert all(value is None or type(value) in (str, int) for value in stamp(scored).values())
     plain = stamp(gateway.decide(chat(HARD, "large")))
     assert (plain["complexity_score"], plain["tier"], plain["strategy"]) == (None, None, None)
     assert (plain["method"], plain["reason"]) == ("passthrough", "model_list")
+    more = msgspec.structs.replace(scored, applied=False, changes=("a", "b"), ignored=("x-bsgateway-tier",))
+    assert stamp(more) | {"would_use": "large", "changes": "a, b", "ignored": "x-bsgateway-tier"} == stamp(more)
+    none = stamp(gateway.decide(chat(HARD, tools=TOOLS)))
+    assert (none["reason"], none["resolved_model"], none["tier"]) == ("no_candidate", "auto", None)
+    assert none["would_use"] is None  # nothing would
 
 
 @pytest.mark.parametrize("words", [Method, Reason])
@@ -345,6 +555,14 @@ _decisions = st.builds(
     stream=st.booleans(),
     caller=st.builds(Caller, *[_maybe_text] * len(Caller.__struct_fields__)),
     decision_us=st.floats(0, 1e12),
+    token_encoding=_maybe_text,
+    applied=st.booleans(),
+    conversation_id=_maybe_text,
+    previous_model=_maybe_text,
+    skipped=st.lists(st.builds(Skipped, _text, st.sampled_from(Reason)), max_size=3).map(tuple),
+    expected_cost=st.none() | st.floats(0, 1e3),
+    changes=st.lists(_text, max_size=3).map(tuple),
+    ignored=st.lists(_text, max_size=3).map(tuple),
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bsgateway.catalog import CAPABILITIES, Model, models
 from bsgateway.errors import ConfigError
 from bsgateway.pricing import Price
 from bsgateway.substitutes import OLLAMA_DEFAULT, Ollama, Served, apply, local_deployment, plan, probe_ollama
@@ -191,7 +192,19 @@ HOST: dict[str, Any] = {
         {"model_name": "fine", "litellm_params": {"model": "openai/own", "api_key": "sk-x"}},
     ]
 }
-PRICES = {"local": Price(), "gpt": Price(1.0, 2.0, 0.5, 1000), "claude": Price(8.0, 3.0), "fine": Price()}
+UNKNOWN = frozenset(CAPABILITIES)
+KNOWN = {
+    "local": Model("local", unknown=UNKNOWN),
+    "gpt": Model(
+        "gpt",
+        Price(1.0, 2.0, 0.5, 1.25),
+        supports=frozenset(("vision", "tools")),
+        max_input_tokens=1000,
+        max_output_tokens=100,
+    ),
+    "claude": Model("claude", Price(8.0, 3.0), supports=frozenset(("file",)), unknown=UNKNOWN - {"file"}),
+    "fine": Model("fine", unknown=UNKNOWN),
+}
 
 
 def stand_in(style: str, variable: str) -> dict[str, Any]:
@@ -200,7 +213,7 @@ def stand_in(style: str, variable: str) -> dict[str, Any]:
 
 def applied(served: list[Served], local: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     host = copy.deepcopy(HOST)
-    apply(host, served, PRICES, local, stand_in)
+    apply(host, served, KNOWN, local, stand_in)
     entries: list[dict[str, Any]] = host["model_list"]
     return entries
 
@@ -219,7 +232,7 @@ def test_an_ollama_gets_the_address_that_answered() -> None:
     assert found[1:] == HOST["model_list"][1:]
 
 
-def test_a_stand_in_keeps_the_price_of_what_it_stands_in_for() -> None:
+def test_a_stand_in_keeps_the_price_and_the_abilities_of_what_it_stands_in_for() -> None:
     found = applied(
         [Served(1, "gpt", "stand_in", "OPENAI_API_KEY"), Served(2, "claude", "stand_in", "ANTHROPIC_API_KEY")]
     )
@@ -235,7 +248,13 @@ def test_a_stand_in_keeps_the_price_of_what_it_stands_in_for() -> None:
             "input_cost_per_token": 1.0,
             "output_cost_per_token": 2.0,
             "cache_read_input_token_cost": 0.5,
+            "cache_creation_input_token_cost": 1.25,
             "max_input_tokens": 1000,
+            "max_output_tokens": 100,
+            # What it cannot do stays so: the map may know of no such limit.
+            **dict.fromkeys(CAPABILITIES.values(), False),
+            "supports_vision": True,
+            "supports_function_calling": True,
         },
     }
     assert found[2] == {
@@ -245,7 +264,12 @@ def test_a_stand_in_keeps_the_price_of_what_it_stands_in_for() -> None:
             "api_key": "stand-in",
             "api_base": "http://stand-in/anthropic/ANTHROPIC_API_KEY",
         },
-        "model_info": {"input_cost_per_token": 9.0, "output_cost_per_token": 3.0, "mode": "chat"},
+        "model_info": {
+            "input_cost_per_token": 9.0,
+            "output_cost_per_token": 3.0,
+            "supports_pdf_input": True,
+            "mode": "chat",
+        },
     }
     assert [found[0], found[3]] == [HOST["model_list"][0], HOST["model_list"][3]]
 
@@ -267,7 +291,23 @@ def test_the_local_model() -> None:
     assert found["litellm_params"]["model"].endswith(f"/{local_model.MODEL_NAME}")
     info = found["model_info"]
     assert (info["input_cost_per_token"], info["output_cost_per_token"]) == (0.0, 0.0)
-    assert 0 < info["max_input_tokens"] <= local_model.CONTEXT_TOKENS
+    assert 0 < info["max_input_tokens"] <= local_model.CONTEXT_TOKENS - info["max_output_tokens"]
+    # All is said of it: nothing is left to what the map knows of the model it stands in for.
+    assert models([found])["local"] == Model(
+        "local",
+        Price(0.0, 0.0),
+        max_input_tokens=info["max_input_tokens"],
+        max_output_tokens=info["max_output_tokens"],
+        local=True,
+    )
+
+
+def test_a_stand_in_is_to_routing_what_it_stands_in_for() -> None:
+    real = {"model_name": "gpt", "litellm_params": {"model": "openai/gpt-5-mini"}}
+    host = {"model_list": [copy.deepcopy(real)]}
+    known = models([real])
+    apply(host, [Served(0, "gpt", "stand_in", "OPENAI_API_KEY")], known, None, stand_in)
+    assert models(host["model_list"]) == known
 
 
 def test_no_deployment_of_the_operator_is_changed_in_place() -> None:

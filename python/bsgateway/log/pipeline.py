@@ -1,8 +1,9 @@
 """The log's own event loop: queue -> spool -> batches -> sink, and what has to be done from time to time.
 
-Four tasks share one thread: `_store` carries rows from the queue to the spool every `LINGER` seconds, `_deliver`
+These tasks share one thread: `_store` carries rows from the queue to the spool every `LINGER` seconds, `_deliver`
 carries batches to the sink, `_keep_house` adopts spools that others left, `_maintain` has the sink look after what it
-holds. While the spool cannot be used, batches go from the queue to the sink directly.
+holds, `_expect` reads what answers to expect. While the spool cannot be used, batches go from the queue to the sink
+directly.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from bsgateway.log.spool import SpoolDamaged, SpoolError
 from bsgateway.log.writer import Writer
 
 if TYPE_CHECKING:
+    from bsgateway.expectations import ExpectationsReader
     from bsgateway.log.embedder import Embedder  # which brings Ollama's client along
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ LOOK_SECONDS = 1.0
 HOUSE_SECONDS = 10.0
 MAINTAIN_SECONDS = 3600.0
 MAINTAIN_SOON = 300.0  # when something was left to do
+EXPECT_SECONDS = 600.0
+EXPECT_SOON = 60.0  # when the database was away, or too slow
 RESTART_SECONDS = 1.0
 SPOOLED_GRACE = 5.0
 """Seconds at the end for rows that are safe in the spool to reach the database all the same."""
@@ -57,6 +61,7 @@ class Pipeline:
         sink: Sink,
         prepare: Prepare,
         embedder: Embedder | None = None,
+        reader: ExpectationsReader | None = None,
     ) -> None:
         """`directory` is that of the spool, None for no spool; `prepare` makes of rows what may be stored."""
         self._collector = collector
@@ -66,6 +71,7 @@ class Pipeline:
         self._intake = Intake(collector, directory, recorder, prepare)
         self._adopter = Adopter(directory)
         self._embedder = embedder
+        self._reader = reader
         self._in_hand: Batch | None = None
         self._work = asyncio.Event()  # there may be something to deliver
         self._waiting_since: float | None = None
@@ -81,6 +87,8 @@ class Pipeline:
         works = [self._store, self._deliver, self._keep_house, self._maintain]
         if self._embedder is not None:
             works.append(self._embedder.run)
+        if self._reader is not None:
+            works.append(self._expect)
         for work in works:
             self._tasks.append(loop.create_task(_forever(work), name=f"bsgateway-log{work.__name__}"))
 
@@ -286,6 +294,11 @@ class Pipeline:
             # Rows go to the default partitions meanwhile, and old ones stay a little longer.
             log.warning("routing log: the tables are looked after later: %s", error)
             return False
+
+    async def _expect(self) -> None:
+        while True:
+            read = self._reader is not None and not self._writer.is_open and await self._reader.read()
+            await asyncio.sleep(backoff.around(EXPECT_SECONDS if read else EXPECT_SOON))
 
     def _say(self) -> None:
         """Leave word of the log in the slot, for `bsgateway doctor`, if there is news."""
