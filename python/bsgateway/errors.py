@@ -7,6 +7,7 @@
     ├── AnalysisError     a request body could not be analysed
     ├── StoreError        PostgreSQL could not be reached, started or migrated
     ├── ExportError       rows of the log could not be written to a file
+    ├── ReplayError       a file of recorded requests could not be read
     └── LocalServerError  a local model or stand-in process did not start
 
 None of them ever reaches a client of the proxy: the hook fails open.  They are for the operator (CLI, start-up)
@@ -38,6 +39,10 @@ class StoreError(GatewayError):
 
 class ExportError(GatewayError):
     """Rows of the log could not be written to a file, or it is there already."""
+
+
+class ReplayError(GatewayError):
+    """A file of recorded requests could not be read."""
 
 
 class LocalServerError(GatewayError):
