@@ -23,7 +23,7 @@ FAULTS := $(VENV)/faults.json
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo setup test lint unit rust-test bench performance bench-proxy bench-log estimator gate gate-baseline fuzz
-.PHONY: faults redaction fuzz-smoke postgres-versions schema reference lock clean
+.PHONY: bench-alive faults redaction replay fuzz-smoke postgres-versions schema reference lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench-proxy: $(CORE) ## the cost of a request in the proxy, side by side (ARGS="
 bench-log: $(CORE) $(PLOTTING) ## what the log costs, rows/s against other ways, recovery of a million rows (ARGS="--rows 100000")
 	$(BIN)/python -m benches.log $(or $(ARGS),--write)
 
+bench-alive: $(CORE) ## what a local model that dies costs the requests meant for it (ARGS=--write for benches/results)
+	PYTHONPATH=tests $(BIN)/python -m benches.dead_model $(ARGS)
+
 faults: $(CORE) ## faults of database, network, disk and processes, injected under load: tables here and in benches/results
 	@status=0; \
 	BSGATEWAY_FAULTS_LONG=1 BSGATEWAY_FAULTS_RESULTS=$(CURDIR)/$(FAULTS) $(BIN)/python -m pytest tests/faults -q $(ARGS) || status=$$?; \
@@ -75,6 +78,9 @@ faults: $(CORE) ## faults of database, network, disk and processes, injected und
 
 redaction: $(CORE) ## what the redactor finds and what it takes by mistake, by kind, and its speed
 	@$(BIN)/python -m tests.redaction.measure
+
+replay: $(CORE) ## replay whole sessions of agents: switches, side requests, cost (ARGS=--write for benches/results)
+	@$(BIN)/python -m tests.sessions $(ARGS)
 
 gate: $(CORE) ## what the core costs (instructions, allocations, ratios) against the committed baseline
 	$(BIN)/python benches/gate.py

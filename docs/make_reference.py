@@ -12,7 +12,8 @@ from typing import Any
 import click
 import msgspec
 
-from bsgateway import hook
+from bsgateway import headers, hook
+from bsgateway.catalog import CAPABILITIES, NEEDS
 from bsgateway.cli import main as command_line
 from bsgateway.config import json_schema
 from bsgateway.core import core
@@ -22,6 +23,7 @@ from bsgateway.log.metrics import CAUSES, Metrics
 from bsgateway.policy import BOUNDARY_SPAN, EXPECTED_OUTPUT_TOKENS
 from bsgateway.reference.extract import HARNESS_TAGS
 from bsgateway.reference.features import KEYWORD_WINDOW
+from bsgateway.translate import CHANGES
 
 ENVIRONMENT = {
     "LITELLM_MASTER_KEY": "The key clients send. Unset: `serve` makes one and keeps it in the state directory.",
@@ -37,6 +39,11 @@ ENVIRONMENT = {
 }
 
 REQUEST_HEADERS = {
+    "x-bsgateway-tier": "Use this tier, within the limits of key, team and alias.",
+    "x-bsgateway-min-tier": "No tier below this one.",
+    "x-bsgateway-max-tier": "No tier above this one.",
+    "x-bsgateway-bias": "-100 to 100, added to the score: negative leans to cheaper tiers.",
+    "x-bsgateway-dry-run": "`true`, `1` or `yes`: decide and report, and rewrite nothing.",
     hook.NO_LOG_HEADER: "`true`, `1` or `yes`: keep this request out of the log, as far as `routing.collector.opt_out` "
     "lets it: its words, or its whole row.",
 }
@@ -49,6 +56,33 @@ HEADERS = {
     "x-bsgateway-strategy": "What made the score. Only when routed by score.",
     "x-bsgateway-method": "How the name was resolved.",
     "x-bsgateway-reason": "Why this model.",
+    "x-bsgateway-would-use": "The model that would have served it. Only when nothing was rewritten: shadow mode, the "
+    "other share of a canary, a dry run.",
+    "x-bsgateway-changes": "What was changed in the body for the model's sake.",
+    "x-bsgateway-ignored": "What the client asked of the routing and may not, or what has no meaning here.",
+}
+
+WANTED = {
+    "vision": "Images or videos.",
+    "audio": "Audio.",
+    "file": "Documents.",
+    "tools": "Tools, unless `tool_choice` is `none`.",
+    "parallel_tools": "Tools, and `parallel_tool_calls: true`.",
+    "json_schema": "A JSON format for the answer.",
+    "reasoning": "Thinking or an effort of reasoning.",
+    "prompt_cache": "Cache marks.",
+    "web_search": "`web_search_options`.",
+    "server_tools": "Tools that only the API of the request's own format has: those that the provider runs, such as "
+    "web search or code execution, those whose shape it defines, such as a computer or a shell, and MCP servers.",
+}
+
+BOUND = {
+    "thinking": "A signed or encrypted thought.",
+    "open_thinking": "One in the loop of tool calls that goes on: behind the newest real ask, or right before it where "
+    "the ask came in one message with results.",
+    "open_tool_call": "The result of a tool call came with the newest real ask or after it.",
+    "server_state": "State that the provider keeps (files, containers, caches, earlier responses) or only it can read "
+    "(calls and results of tools that it ran, compacted histories).",
 }
 
 
@@ -151,21 +185,44 @@ def _vocabulary() -> Iterator[str]:
     yield "## Request headers"
     yield _table(("header", "meaning"), ((f"`{name}`", text) for name, text in REQUEST_HEADERS.items()))
     yield (
+        "The first five work as far as `routing.client_overrides` lists them, and so do `bsgateway_tier` and the like "
+        "in the `metadata` of a request's body. What is not listed is ignored, and `x-bsgateway-ignored` says so."
+    )
+    yield (
         f"`{hook.NO_LOG}: true` in the `metadata` of a request's body does the same; it is taken out before the "
         "request goes on. Both are ignored while `routing.collector.opt_out` is `nothing`."
     )
     yield "## Response headers"
-    if set(HEADERS) != set(hook.HEADERS):
-        raise SystemExit("docs/make_reference.py: HEADERS differs from bsgateway.hook.HEADERS")
-    yield _table(("header", "meaning"), ((f"`{name}`", HEADERS[name]) for name in hook.HEADERS))
+    if set(HEADERS) != set(headers.HEADERS):
+        raise SystemExit("docs/make_reference.py: HEADERS differs from bsgateway.headers.HEADERS")
+    yield _table(("header", "meaning"), ((f"`{name}`", HEADERS[name]) for name in headers.HEADERS))
     yield (
         f"The same fields stand in LiteLLM's own metadata as `{hook.STAMP}`, for other callbacks and spend logs: "
-        "`decision_id`, `method`, `original_model`, `resolved_model`, `complexity_score`, `tier`, `strategy`, `reason`."
+        "`decision_id`, `method`, `original_model`, `resolved_model`, `complexity_score`, `tier`, `strategy`, "
+        "`reason`, `would_use`, `changes`, `ignored`."
     )
     yield "## Methods"
     yield _table(("method", "meaning"), ((f"`{member.value}`", member.doc) for member in Method))
     yield "## Reasons"
     yield _table(("reason", "meaning"), ((f"`{member.value}`", member.doc) for member in Reason))
+    yield "## Changes"
+    yield "What `x-bsgateway-changes` and the column `changes` name."
+    yield _table(("change", "meaning"), ((f"`{name}`", text) for name, text in CHANGES.items()))
+    yield "## Needs"
+    if set(WANTED) != set(NEEDS):
+        raise SystemExit("docs/make_reference.py: WANTED differs from bsgateway.catalog.NEEDS")
+    yield _table(
+        ("need", "what the request holds", "`model_info` key of LiteLLM that says whether a model serves it"),
+        (
+            (f"`{need}`", WANTED[need], f"`{CAPABILITIES[need]}`" if need in CAPABILITIES else "(by provider)")
+            for need in NEEDS
+        ),
+    )
+    yield "## Bound states"
+    yield "What in a conversation belongs to the model or the provider that wrote it, and no other could go on with."
+    if tuple(BOUND) != core.BOUND_STATES:
+        raise SystemExit("docs/make_reference.py: BOUND differs from the core's BOUND_STATES")
+    yield _table(("state", "meaning"), ((f"`{state}`", text) for state, text in BOUND.items()))
     yield "## Strategies"
     yield ", ".join(f"`{member.value}`" for member in Strategy)
     yield "## Routed call types"

@@ -10,7 +10,7 @@ import copy
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,7 @@ import jsonschema
 import msgspec
 
 from . import shape
+from .advice import Severity, advice
 from .config import (
     AUTO_ROUTE,
     ENV_PREFIX,
@@ -43,49 +44,82 @@ from .terminal import printable
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One mistake: 1-based `line` (0 if there is none), dotted `path`, what is wrong, and what to do about it."""
+    """One mistake: 1-based `line` (0 if there is none), dotted `path`, what is wrong, and what to do about it.
+
+    Or a `warning`, with which the gateway starts all the same.
+    """
 
     line: int
     path: str
     message: str
     hint: str = ""
+    severity: Severity = "error"
 
     def render(self, file: str) -> str:
         """`file:line: path: message; hint` on one line."""
         where = f"{file}:{self.line}" if self.line else file
+        where += ": warning" if self.severity == "warning" else ""
         return f"{where}: {self.path + ': ' if self.path else ''}{self.message}{'; ' + self.hint if self.hint else ''}"
 
 
-def load_config(path: str | Path) -> Config:
-    """Read and check a gateway.yaml. Raises ConfigError whose `problems` are all its mistakes, readable."""
+def load_config(path: str | Path, warn: Callable[[str], None] | None = None) -> Config:
+    """Read and check a gateway.yaml. Raises ConfigError whose `problems` are all its mistakes, readable.
+
+    `warn` gets each warning, if it is given.
+    """
     path = Path(path)
-    config, problems = check_file(path)
+    config, problems = check_file(path, advised=warn is not None)
     if config is None:
         lines = tuple(problem.render(str(path)) for problem in problems)
         raise ConfigError(f"{path} has {len(lines)} mistake(s):\n" + "\n".join(lines), lines)
+    if warn is not None:
+        for problem in problems:
+            warn(problem.render(str(path)))
     return config
 
 
-def check_file(path: Path) -> tuple[Config | None, list[Problem]]:
-    """The config, or None and every mistake in file order."""
+def check_file(path: Path, advised: bool = False) -> tuple[Config | None, list[Problem]]:
+    """The config, or None and every mistake in file order.
+
+    `advised`: look for what is no mistake but probably not meant, too; then a config may come with warnings. That
+    imports LiteLLM, which takes seconds, if the file has no mistake.
+    """
     try:
         source = path.read_text(encoding="utf-8")
     except OSError as error:
         return None, [Problem(0, "", f"cannot be read: {error.strerror}", "give the path of a gateway.yaml")]
     except UnicodeDecodeError as error:
         return None, [Problem(0, "", f"is not UTF-8 text (byte {error.start})")]
-    return check_text(source, path)
+    return check_text(source, path, advised)
 
 
-def check_text(source: str, path: Path) -> tuple[Config | None, list[Problem]]:
+def check_text(source: str, path: Path, advised: bool = False) -> tuple[Config | None, list[Problem]]:
     """As `check_file`, for text already read."""
     try:
         document = Document(source)
-        return _check(document, path)
+        config, problems = _check(document, path)
+        if advised and config is not None:
+            problems = sorted(
+                _problem(document.line(place), place, message, hint, severity)
+                for severity, place, message, hint in advice(config)
+            )
+        return (None if any(problem.severity == "error" for problem in problems) else config), problems
     except NotYaml as error:
         return None, [Problem(error.line, "", f"is not valid YAML: {printable(str(error))}")]
     except RecursionError:
         return None, [Problem(0, "", "is nested too deeply")]
+
+
+def check_against(config: Config, model_names: tuple[str, ...]) -> list[Problem]:
+    """What the routing of a checked `config` makes of a proxy that already runs, with `model_names` in its model_list:
+    each name that is wrong there, in file order."""
+    document = Document(config.path.read_text(encoding="utf-8"))
+    found = (*_tiers(config.routing, model_names), *_aliases(config.routing, model_names))
+    changed = "the running proxy keeps the model_list that it started with"
+    return sorted(
+        Problem(document.line(place), printable(_dotted(place)), printable(f"{message}: {changed}"), "restart it")
+        for place, message, _ in found
+    )
 
 
 def _check(document: Document, path: Path) -> tuple[Config | None, list[Problem]]:
@@ -100,12 +134,14 @@ def _check(document: Document, path: Path) -> tuple[Config | None, list[Problem]
         findings += (finding for finding in _meaning_findings(file, data) if not _follows(finding[0], errors))
     located = [(document.line(place), place, message, hint) for place, message, hint in findings]
     located += ((line, place, "key given twice", "keep one of them") for line, place in document.duplicates())
-    problems = {
-        Problem(line, *map(printable, (_dotted(place), message, hint))) for line, place, message, hint in located
-    }
+    problems = {_problem(*found) for found in located}
     if file is None or problems:
         return None, sorted(problems)
     return Config(path, file.routing, data), []
+
+
+def _problem(line: int, place: Place, message: str, hint: str, severity: Severity = "error") -> Problem:
+    return Problem(line, printable(_dotted(place)), printable(message), printable(hint), severity)
 
 
 def _odd_keys(data: dict[Any, Any]) -> Iterator[Finding]:
@@ -198,6 +234,8 @@ def _meaning_findings(file: GatewayFile, data: dict[str, Any]) -> Iterator[Findi
     yield from _score_ranges(routing)
     yield from _aliases(routing, known)
     yield from _patterns(routing)
+    for option in ("required_needs", "client_overrides"):
+        yield from _twice(("routing", option), getattr(routing, option))
     yield from _static(routing)
     yield from _collector(routing, data)
     yield from _environment(data)
@@ -210,6 +248,9 @@ def _model_list(entries: list[dict[str, Any]]) -> Iterator[Finding]:
         params = entry.get("litellm_params")
         if not isinstance(params, dict) or not isinstance(params.get("model"), str):
             yield ("model_list", index, "litellm_params"), "needs a `model`", "for example `model: openai/gpt-5-mini`"
+        if not isinstance(entry.get("model_info"), (dict, type(None))):
+            hint = "for example `model_info: { supports_vision: false }`"
+            yield ("model_list", index, "model_info"), "must be an object", hint
 
 
 def _tiers(routing: Routing, known: tuple[str, ...]) -> Iterator[Finding]:
@@ -253,12 +294,23 @@ def _aliases(routing: Routing, known: tuple[str, ...]) -> Iterator[Finding]:
             yield place, f"{AUTO_ROUTE!r} is the word for routing by score", "choose another name"
         if name in known:
             yield place, "never used: model_list has that name, and it comes first", "remove one of the two"
+        if isinstance(target, AutoAlias):
+            yield from _limits(routing, place, target)
         if isinstance(target, AutoAlias) or target == AUTO_ROUTE or target in known or target in aliases:
             if cycle := _cycle(name, aliases):
                 yield place, f"is a cycle: {' -> '.join(cycle)}", "let one of them name a model"
         elif not wildcard_covers(known, target):
             choices = [*known, *aliases, AUTO_ROUTE]
             yield place, f"{target!r} is neither in model_list nor an alias nor {AUTO_ROUTE}", nearest(target, choices)
+
+
+def _limits(routing: Routing, place: Place, alias: AutoAlias) -> Iterator[Finding]:
+    for option, tier in (("min_tier", alias.min_tier), ("max_tier", alias.max_tier)):
+        if tier is not None and tier not in routing.tiers:
+            yield (*place, option), f"{tier!r} is not a tier", nearest(tier, routing.tiers)
+    low, high = (routing.tiers.get(tier or "") for tier in (alias.min_tier, alias.max_tier))
+    if low is not None and high is not None and low.score_range > high.score_range:
+        yield (*place, "min_tier"), f"{alias.min_tier!r} is above max_tier, which is {alias.max_tier!r}", "swap the two"
 
 
 def _cycle(name: str, aliases: dict[str, AutoAlias | str]) -> list[str]:
@@ -277,8 +329,13 @@ def _patterns(routing: Routing) -> Iterator[Finding]:
             core.GlobSet([pattern])
         except ValueError as error:
             yield place, str(error), "use *, ?, [seq] or [!seq]"
-        if pattern in routing.auto_route_patterns[:index]:
-            yield place, f"{pattern!r} is given twice", "keep one of them"
+    yield from _twice(("routing", "auto_route_patterns"), routing.auto_route_patterns)
+
+
+def _twice(place: Place, words: tuple[str, ...]) -> Iterator[Finding]:
+    for index, word in enumerate(words):
+        if word in words[:index]:
+            yield (*place, index), f"{word!r} is given twice", "keep one of them"
 
 
 def _static(routing: Routing) -> Iterator[Finding]:

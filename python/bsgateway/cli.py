@@ -78,22 +78,26 @@ def demo(config: Path, state: Path, port: int | None, as_json: bool) -> None:
 @click.option("--schema", is_flag=True, help="Show the JSON Schema of gateway.yaml, for editors, and stop.")
 @json_option
 def check(file: Path, show: bool, schema: bool, as_json: bool) -> None:
-    """Report every mistake in a gateway.yaml, with path, line and a hint. Exit code 1 if there is one."""
+    """Report every mistake in a gateway.yaml, with path, line and a hint. Exit code 1 if there is one.
+
+    Warnings are of what is no mistake but probably not meant.
+    """
     from .check import check_file
     from .config import json_schema
 
     if schema:
         click.echo(json.dumps(json_schema(), indent=2))
         return
-    config, problems = check_file(file)
+    config, problems = check_file(file, advised=True)
     if as_json:
         click.echo(msgspec.json.encode({"file": str(file), "problems": problems}).decode())
     else:
         for problem in problems:
-            click.echo(problem.render(str(file)))
+            click.echo(problem.render(str(file)), err=show and config is not None)  # beside the YAML that follows
     if config is None:
         if not as_json:
-            click.echo(f"{len(problems)} mistake(s)", err=True)
+            mistakes = sum(problem.severity == "error" for problem in problems)
+            click.echo(f"{mistakes} mistake(s)", err=True)
         sys.exit(1)
     if show:
         import yaml
@@ -102,7 +106,8 @@ def check(file: Path, show: bool, schema: bool, as_json: bool) -> None:
 
         click.echo(yaml.safe_dump(effective_config(config), sort_keys=False, allow_unicode=True), nl=False)
     elif not as_json:
-        click.echo(f"{file}: no mistakes: {len(config.model_names)} models, {len(config.routing.tiers)} tiers")
+        found = f"{len(problems)} warning(s), no mistakes" if problems else "no mistakes"
+        click.echo(f"{file}: {found}: {len(config.model_names)} models, {len(config.routing.tiers)} tiers")
 
 
 @main.command()
@@ -125,6 +130,26 @@ def explain(source: str, config: Path, model: str, call_type: str | None, as_jso
         click.echo(msgspec.json.encode(decision).decode())
     else:
         print_decision(decision)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@config_option
+@json_option
+def replay(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
+    """Decide recorded requests anew, with and without conversations that keep their tier, and compare.
+
+    Nothing is sent anywhere. FILES hold one request a line, as JSON: {"session": "...", "call_type": "acompletion",
+    "headers": {...}, "at": seconds, "body": {...}}, and if known "thread", "output_tokens" and whether it is a "side"
+    request.
+    """
+    from .replay_report import print_report, run
+
+    report = run(files, config)
+    if as_json:
+        click.echo(msgspec.json.encode(report).decode())
+    else:
+        print_report(report)
 
 
 main.add_command(logs)

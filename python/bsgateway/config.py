@@ -55,10 +55,42 @@ class Tier(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AutoAlias(Struct, frozen=True, forbid_unknown_fields=True):
-    """An alias that routes by score, leaning cheap or dear."""
+    """An alias that routes by score, leaning cheap or dear, or within limits."""
 
     route: Annotated[Literal["auto_route"], Meta(description="Always auto_route.")]
     bias: Annotated[Bias, Meta(description="Added to the score: negative leans to cheaper tiers.")] = 0
+    min_tier: Annotated[Name | None, Meta(description="The lowest tier it may choose.")] = None
+    max_tier: Annotated[Name | None, Meta(description="The highest tier it may choose.")] = None
+
+
+class Session(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a conversation keeps its tier from one request to the next."""
+
+    enabled: Annotated[bool, Meta(description="false: every request is decided by itself.")] = True
+    ttl_seconds: Annotated[
+        int, Meta(ge=1, le=2_592_000, description="How long a conversation is remembered after its last request.")
+    ] = 3600
+    up_margin: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=100,
+            description="Points by which the score must pass the border of a higher tier before the conversation goes "
+            "up, at once.",
+        ),
+    ] = 5.0
+    horizon_turns: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="Requests over which a lower tier must save more than the prompt cache is worth that is lost "
+            "by going down; each step of a tool loop is one. 0: a conversation never goes down.",
+        ),
+    ] = 20
+    cache_seconds: Annotated[
+        int, Meta(ge=0, le=86_400, description="How long providers keep a prompt cache after its last use.")
+    ] = 300
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):
@@ -210,6 +242,20 @@ class Collector(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
+Need = Literal[
+    "vision",
+    "audio",
+    "file",
+    "tools",
+    "parallel_tools",
+    "json_schema",
+    "reasoning",
+    "prompt_cache",
+    "web_search",
+    "server_tools",
+]
+
+
 class Routing(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything BSGateway decides by."""
 
@@ -227,6 +273,36 @@ class Routing(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["auto", "leave"],
         Meta(description="A name that nothing knows: `auto` routes it by score, `leave` passes it on to LiteLLM."),
     ] = "auto"
+    mode: Annotated[
+        Literal["route", "shadow"],
+        Meta(description="shadow: decide, log and report, but rewrite nothing."),
+    ] = "route"
+    canary: Annotated[
+        str,
+        Meta(
+            pattern=r"^(100|[0-9]{1,2}(\.[0-9]+)?)%$",
+            description="The share of conversations that is rewritten; the others are treated as in shadow mode. "
+            "Always the same conversations for one share, and they stay when it grows.",
+        ),
+    ] = "100%"
+    bias: Annotated[
+        Bias, Meta(description="Added to every score, before the biases of alias, key, team and request.")
+    ] = 0
+    required_needs: Annotated[
+        tuple[Need, ...],
+        Meta(
+            description="Needs that a model must be known to serve. The others are wishes: among models that cost the "
+            "same those that serve them come first, and what the chosen one does not know is taken out.",
+        ),
+    ] = ("vision", "audio", "file", "tools", "json_schema", "reasoning", "web_search", "server_tools")
+    client_overrides: Annotated[
+        tuple[Literal["tier", "min_tier", "max_tier", "bias", "dry_run"], ...],
+        Meta(
+            description="What clients may ask of the routing, by header (`x-bsgateway-min-tier: medium`) or metadata "
+            "(`bsgateway_min_tier`). A word that is not listed is ignored, and the answer says so.",
+        ),
+    ] = ()
+    session: Annotated[Session, Meta(description="Conversations that keep their tier.")] = Session()
     analysis: Annotated[Analysis, Meta(description="How requests are measured.")] = Analysis()
     classifier: Annotated[Classifier, Meta(description="What makes the score.")] = Classifier()
     collector: Annotated[Collector, Meta(description="The log in PostgreSQL.")] = Collector()

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ._version import __version__
+from .advice import advice as warnings_of
 from .check import check_file
 from .config import Config, resolve_env, spool_directory
 from .connections import describe
@@ -52,10 +53,14 @@ def examine(config_path: Path, state: Path, port: int) -> list[Finding]:
     """All checks, in the order a newcomer would make them. Never raises for what it finds."""
     config, problems = check_file(config_path)
     findings = [*_versions(), _core()]
+    advice = f"run `bsgateway check {config_path}`"
     if config is None:
-        advice = f"run `bsgateway check {config_path}`"
         return [*findings, Finding("configuration", BROKEN, f"{config_path}: {len(problems)} mistake(s)", advice)]
-    findings.append(Finding("configuration", OK, f"{config_path}: {len(config.routing.tiers)} tiers"))
+    tiers = f"{config_path}: {len(config.routing.tiers)} tiers"
+    if warnings := sum(severity == "warning" for severity, *_ in warnings_of(config)):
+        findings.append(Finding("configuration", WARN, f"{tiers}, {warnings} warning(s)", advice))
+    else:
+        findings.append(Finding("configuration", OK, tiers))
     return [
         *findings,
         *_upstreams(config),
@@ -218,7 +223,8 @@ def _log(backlogs: Sequence[Backlog]) -> Iterator[Finding]:
     if retries := sum(m.retries for m in said):
         found += f", {retries} tries failed"
     if newest := max((m for m in said if m.last_flush_at is not None), key=_flushed_at, default=None):
-        found += f", the last write at {_flushed_at(newest):%H:%M:%S} UTC in {1000 * (newest.last_flush_seconds or 0):.0f} ms"
+        took = 1000 * (newest.last_flush_seconds or 0)
+        found += f", the last write at {_flushed_at(newest):%H:%M:%S} UTC in {took:.0f} ms"
     if letters:
         found += f", {letters} in routing_dead_letters"
     waiting = [str(m.last_error) for m in said if m.circuit == "open"]

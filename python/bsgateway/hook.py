@@ -3,28 +3,40 @@
 `handler` is made when LiteLLM first asks for it, from the configuration file LiteLLM itself was started with (or the
 one `BSGATEWAY_CONFIG` names). One instance a process.
 
-Nothing here raises into a request, waits for the log or blocks the event loop.
+Nothing here raises into a request, waits for the log or blocks the event loop; but where the key of a request may use
+none of the models it could be sent to, LiteLLM's own refusal is raised.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import re
+import sys
+import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
+from litellm.exceptions import RateLimitError
 from litellm.integrations.custom_logger import CustomLogger
 
 from . import host, outcome
+from .access import Access
+from .conversations import begins
+from .cooldowns import Cooldowns
 from .core import core
-from .decision import Caller, Outcome, stamp
-from .gateway import FORMATS, Gateway, load
+from .decision import Caller, Decision, Method, Outcome, Reason, stamp
+from .gateway import FORMATS, Asker, Gateway, Pending, load
+from .headers import headers, served_group
 from .lifecycle import Lifecycle
 from .outcome import mapping, text
+from .policy import Choice
+from .reload import Reloader
+from .reload_route import add_route
+from .sessions import Session, Sessions, after, with_stranger
+from .translate import FOREIGN, translate
 
 log = logging.getLogger(__name__)
 
@@ -32,28 +44,12 @@ STAMP = "routing_decision"
 """Key of the decision in LiteLLM's own metadata, where other callbacks and its spend logs look for it."""
 KEPT = "bsgateway_decision"
 """The same under a key of ours: LiteLLM's router clears `routing_decision` at every attempt it makes."""
-MODEL_HEADER = "x-bsgateway-model"
-HEADERS = {
-    "x-bsgateway-decision-id": "decision_id",
-    MODEL_HEADER: "resolved_model",
-    "x-bsgateway-tier": "tier",
-    "x-bsgateway-score": "complexity_score",
-    "x-bsgateway-strategy": "strategy",
-    "x-bsgateway-method": "method",
-    "x-bsgateway-reason": "reason",
-}
-"""Response header -> field of the stamp. A header whose field is empty is not sent; the model is the one that really
-served, which a fallback of LiteLLM may have changed."""
-
-_FIELDS = tuple((name, field) for name, field in HEADERS.items() if name != MODEL_HEADER)
-MAX_HEADER = 512
-"""Characters of a header's value."""
-
 NO_LOG_HEADER = "x-bsgateway-no-log"
 """Request header by which a client keeps its request out of the log, as far as `collector.opt_out` lets it."""
 NO_LOG = "bsgateway_no_log"
 """The same in the metadata of a request's body."""
 _YES = frozenset(("true", "1", "yes"))
+_DENIED = frozenset((Reason.NOT_ALLOWED, Reason.OVER_BUDGET))
 
 # Call types whose `metadata` is the client's own: LiteLLM keeps its own in `litellm_metadata` there.
 _OWN_METADATA = frozenset(("anthropic_messages", "aresponses", "responses"))
@@ -66,13 +62,19 @@ class RoutingDecision(dict[str, Any]):
 
     `id` is the decision's. `call_id` is the request's, `group` the model group of LiteLLM's latest attempt. Google's
     format needs them: LiteLLM answers it by a call of its own inside, which has another id and knows of no group.
-    `logged` is False for a request that opted out of the log, row and all.
+    `logged` is False for a request that opted out of the log, row and all. `conversation` is the one whose state this
+    request changed, None if it changed none.
     """
 
     id: UUID
     call_id: str | None = None
     group: str | None = None
     logged: bool = True
+    conversation: str | None = None
+
+
+_ROUTING: ContextVar[RoutingDecision | None] = ContextVar("bsgateway_routing", default=None)
+"""The decision of the request that the current task works on."""
 
 
 class GatewayCallback(CustomLogger):
@@ -81,19 +83,35 @@ class GatewayCallback(CustomLogger):
     def __init__(self, gateway: Gateway) -> None:
         super().__init__()
         self.gateway = gateway
+        self.reloader = Reloader(lambda: self.gateway, self.adopt)
         self.lifecycle = Lifecycle(
             gateway.config.routing.collector,
-            on_start=lambda: host.announce(gateway.config),
+            on_start=lambda: host.announce(self.gateway.config),
             before_drain=host.flush_log,
+            meanwhile=self.reloader.run,
         )
+        self.sessions = Sessions(gateway.config.routing.session.ttl_seconds)
+        self._redis: Any = None  # of LiteLLM's configuration, as the latest request brought it
+        self.access = Access()
+        self.cooldowns = Cooldowns(host.router, gateway.candidates)
         self.errors = 0
         self.opted_out = 0  # requests that kept their words or their row out of the log
         self._opt_out = gateway.config.routing.collector.opt_out
         self._may_opt_out = self._opt_out != "nothing"
         core.warm(gateway.config.routing.analysis.encoding)  # now, not at the first request
 
+    def adopt(self, gateway: Gateway) -> None:
+        """Go on with another configuration. Requests in flight keep the one they have begun with."""
+        gateway.expected = self.gateway.expected
+        gateway.failed_open += self.gateway.failed_open
+        self.sessions.ttl = gateway.config.routing.session.ttl_seconds
+        self.cooldowns.watched = gateway.candidates
+        self.gateway = gateway
+
     async def stop(self) -> None:
         """Write what is left of the log. Awaited once, when the proxy shuts down."""
+        await self.cooldowns.stop()
+        await self.sessions.settle()
         await self.lifecycle.stop()
         memo = self.gateway.memo_stats()
         log.info(
@@ -104,25 +122,128 @@ class GatewayCallback(CustomLogger):
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
     ) -> None:
-        """Rewrite `data["model"]` in place. Whatever goes wrong, the request goes on."""
+        """Rewrite `data["model"]` in place. Whatever goes wrong, the request goes on; unless its key may use no model
+        that it could go to: then LiteLLM's own error is raised."""
         call_type = str(getattr(call_type, "value", call_type))  # a word, or a member of LiteLLM's CallTypes
+        gateway = self.gateway  # one and the same for all of a request: a reload may replace it
+        if isinstance(limited := sys.exc_info()[1], RateLimitError):
+            return await self._instead_of(limited, user_api_key_dict, data, call_type)
         if call_type not in FORMATS:
-            return
+            refused = await self._refused_as_it_is(gateway, user_api_key_dict, data)
+            if refused:
+                await self.access.refuse(user_api_key_dict, refused[0], data)
+            return None
         try:
             self.lifecycle.ensure_running()
-            self._route(user_api_key_dict, data, call_type)
+            self.cooldowns.ensure_running()
+            refused = await self._route(gateway, user_api_key_dict, cache, data, call_type)
         except Exception as error:
             self._failed("routing", error)
+            refused = await self._refused_as_it_is(gateway, user_api_key_dict, data)
+        if refused:
+            await self.access.refuse(user_api_key_dict, refused[0], data, refused[1:])
+        return None
 
-    def _route(self, key: Any, data: dict[str, Any], call_type: str) -> None:
+    async def _instead_of(self, limited: RateLimitError, key: Any, data: dict[str, Any], call_type: str) -> None:
+        """LiteLLM's own rate limit has stopped the request at its model, and LiteLLM starts it over with one that takes
+        over: callbacks run again while that error is being handled. Nobody has checked this model; raising the error
+        once more has LiteLLM go on to the next."""
+        earlier = _ROUTING.get()
+        asked = {**data, "model": data.get("model") if earlier is None else earlier["original_model"]}
+        if await self.access.refusal(key, str(data.get("model")), asked) is not None:
+            raise limited
+        if earlier is not None:
+            metadata = _own_metadata(data, call_type)
+            metadata[STAMP] = metadata[KEPT] = earlier
+            earlier.call_id = text(data.get("litellm_call_id")) or earlier.call_id
+
+    async def _route(
+        self, gateway: Gateway, key: Any, cache: Any, data: dict[str, Any], call_type: str
+    ) -> tuple[str, ...]:
+        """Decide, rewrite and record. Returns the models that the key may not use, best first, if there is no other."""
+        _ROUTING.set(None)
         metadata = _own_metadata(data, call_type)
         if isinstance(metadata.get(KEPT), RoutingDecision):
-            return  # LiteLLM runs the hook again for a fallback: that choice is its own
+            return ()  # LiteLLM runs the hook again for a fallback: that choice is its own
         if not isinstance(data.get("model"), str) or not data["model"]:
-            return  # LiteLLM's own error is the right answer
-        decision, texts = self.gateway.route(data, call_type, _caller(key, data, metadata), host.knows)
-        data["model"] = decision.resolved_model
-        routing = metadata[STAMP] = metadata[KEPT] = RoutingDecision(stamp(decision))
+            return ()  # LiteLLM's own error is the right answer
+        gateway.expected = self.lifecycle.expectations.tokens
+        pending = gateway.begin(data, call_type, _asker(key, data, metadata), host.knows)
+        if pending.target is not None:
+            return await self._by_name(gateway, pending, pending.target, key, data, metadata)
+        return await self._by_score(gateway, pending, key, cache, data, metadata)
+
+    async def _by_name(
+        self, gateway: Gateway, pending: Pending, target: str, key: Any, data: dict[str, Any], metadata: dict[str, Any]
+    ) -> tuple[str, ...]:
+        """A name that stands for one model. LiteLLM has checked the name; what an alias stands for may have a budget of
+        its own."""
+        is_alias = pending.route.method is Method.ALIAS
+        refused = is_alias and await self.access.over_budget(key, target, data)
+        data["model"] = target
+        decision = gateway.decision(pending, gateway.choose(pending), applied=not refused)
+        self._record(gateway, pending, decision, data, metadata)
+        return (target,) if refused else ()
+
+    async def _by_score(
+        self, gateway: Gateway, pending: Pending, key: Any, cache: Any, data: dict[str, Any], metadata: dict[str, Any]
+    ) -> tuple[str, ...]:
+        conversation = pending.conversation if gateway.config.routing.session.enabled else None
+        redis = self._redis = host.redis(cache)
+        session = None if begins(data, pending.call_type) else await self.sessions.get(redis, conversation)
+        choice = await self._permitted(gateway, pending, session, key, data)
+        if choice.model is None or not gateway.is_applied(pending):
+            denied = [each for each in choice.skipped if each.reason in _DENIED] if choice.model is None else []
+            if denied:
+                choice = msgspec.structs.replace(choice, reason=denied[0].reason)
+            self._record(gateway, pending, gateway.decision(pending, choice, session, False), data, metadata)
+            return tuple(each.model for each in denied) or await self._refused_as_it_is(gateway, key, data)
+        model = gateway.models[choice.model]
+        families = session.families if session is not None else ()
+        same = session is not None and session.model == model.name
+        changes = translate(data, FORMATS[pending.call_type], model, families=families, same_model=same)
+        data["model"] = model.name
+        _spare_fallbacks(gateway, pending, session, data)
+        decision = gateway.decision(pending, choice, session, True, changes)
+        routing = self._record(gateway, pending, decision, data, metadata)
+        demand = pending.demand
+        if conversation is not None and not demand.side and choice.tier is not None and choice.score is not None:
+            routing.conversation = conversation
+            size = demand.context_tokens
+            left = after(session, choice.tier, model.name, model.family, choice.score, size, time.time())
+            self.sessions.put(redis, conversation, left if FOREIGN.isdisjoint(changes) else with_stranger(left))
+        return ()
+
+    async def _permitted(
+        self, gateway: Gateway, pending: Pending, session: Session | None, key: Any, data: dict[str, Any]
+    ) -> Choice:
+        """The policy's choice among the models that are alive and that the key may use. Only what is chosen is checked:
+        it costs more than the choice itself."""
+        now = time.time()
+        excluded = self.cooldowns.cooling()
+        choice = gateway.choose(pending, session, excluded, now)
+        while choice.model is not None and (reason := await self.access.refusal(key, choice.model, data)) is not None:
+            excluded = {**excluded, choice.model: reason}
+            choice = gateway.choose(pending, session, excluded, now)
+        return choice
+
+    async def _refused_as_it_is(self, gateway: Gateway, key: Any, data: dict[str, Any]) -> tuple[str, ...]:
+        """The model that LiteLLM would serve for a name of ours that was not rewritten, if the key may not use it."""
+        try:
+            target = await self.access.refused_as_it_is(key, data, gateway.routed)
+        except Exception as error:
+            self._failed("access", error)
+            return ()
+        return () if target is None else (target,)
+
+    def _record(
+        self, gateway: Gateway, pending: Pending, decision: Decision, data: dict[str, Any], metadata: dict[str, Any]
+    ) -> RoutingDecision:
+        """Leave the decision in LiteLLM's metadata and in the log."""
+        texts = gateway.texts(pending, decision)
+        routing = RoutingDecision(stamp(decision))
+        metadata[STAMP] = metadata[KEPT] = routing
+        _ROUTING.set(routing)
         routing.id, routing.call_id = decision.decision_id, decision.caller.call_id
         if self._may_opt_out and _opts_out(data):
             self.opted_out += 1
@@ -132,17 +253,31 @@ class GatewayCallback(CustomLogger):
             self.lifecycle.record(decision)
         if texts is not None:
             self.lifecycle.record(texts)
-        host.ask_for_usage(data, call_type)
+        host.ask_for_usage(data, decision.call_type)
+        return routing
 
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> None:
-        """Put `routing_decision` back where LiteLLM's router has just cleared it, so that logging callbacks see it; and
-        note which group the router is about to try."""
+        """Put `routing_decision` back where LiteLLM's router has just cleared it, so that logging callbacks see it;
+        note which group the router is about to try; and make the body acceptable to it, if it is not the chosen one.
+        `kwargs` is LiteLLM's copy for this attempt."""
         places = [place for name in _METADATA if isinstance(place := kwargs.get(name), dict)]
         group = next((found for place in places if (found := text(place.get("model_group")))), None)
         for place in places:
             if isinstance(kept := place.get(KEPT), RoutingDecision):
                 place.setdefault(STAMP, kept)
                 kept.group = group or kept.group
+                if group is not None and group != kept["resolved_model"]:
+                    self._adapt(kwargs, str(getattr(call_type, "value", call_type)), kept, group)
+
+    def _adapt(self, kwargs: dict[str, Any], call_type: str, routing: RoutingDecision, group: str) -> None:
+        """`kwargs` for a model that LiteLLM has fallen back to, if the request was rewritten."""
+        model = self.gateway.models.get(group)
+        if model is None or call_type not in FORMATS or routing["tier"] is None or routing["would_use"] is not None:
+            return
+        try:
+            translate(kwargs, FORMATS[call_type], model, families=(), same_model=False)
+        except Exception as error:
+            self._failed("fallback", error)
 
     async def async_post_call_response_headers_hook(
         self,
@@ -157,10 +292,7 @@ class GatewayCallback(CustomLogger):
             routing = _stamp_of(data)
             if routing is None:
                 return None
-            group = _served_group(data, response) or routing.group
-            headers = {name: _header(value) for name, field in _FIELDS if (value := routing[field]) is not None}
-            headers[MODEL_HEADER] = _header(group or routing["resolved_model"])
-            return headers
+            return headers(routing, lambda: self._real(served_group(data, response) or routing.group))
         except Exception as error:
             self._failed("headers", error)
             return None
@@ -197,10 +329,18 @@ class GatewayCallback(CustomLogger):
         try:
             params = kwargs.get("litellm_params") or {}
             routing = _stamp_of(params) or _stamp_of(kwargs)
-            if routing is not None and routing.logged:
+            if routing is None:
+                return
+            ended = outcome.from_call(routing.id, routing.call_id, kwargs, start, end, status, routing.group)
+            if (real := self._real(ended.served_group)) != ended.served_group:
+                ended = msgspec.structs.replace(ended, served_group=real)
+            if routing.logged:
                 self.lifecycle.ensure_running()
-                ended = outcome.from_call(routing.id, routing.call_id, kwargs, start, end, status, routing.group)
                 self.lifecycle.record(self._priced(ended, cached=kwargs.get("cache_hit") is True))
+            if status == "success":
+                self._note_served(routing, ended.served_group)
+            else:
+                self.cooldowns.failed()
         except Exception as error:
             self._failed("outcome", error)
 
@@ -209,19 +349,47 @@ class GatewayCallback(CustomLogger):
         in Google's format it overlooks the prices of `model_info`. An answer from LiteLLM's cache is free indeed."""
         if ended.prompt_tokens is None or ended.completion_tokens is None:
             return ended
-        tokens = (ended.prompt_tokens, ended.completion_tokens, ended.cache_read_tokens or 0)
-        baseline = self.gateway.policy.baseline
-        cost = ended.cost
-        if not cost and not cached and (price := self.gateway.prices.get(ended.served_group or "")):
-            cost = price.of(*tokens) if price.input is not None else cost
-        return msgspec.structs.replace(
-            ended, cost=cost, baseline_model=baseline.model, baseline_cost=baseline.price.of(*tokens)
+        tokens = (
+            ended.prompt_tokens,
+            ended.completion_tokens,
+            ended.cache_read_tokens or 0,
+            ended.cache_write_tokens or 0,
         )
+        gateway = self.gateway
+        baseline = gateway.policy.baseline
+        cost = ended.cost
+        if not cost and not cached and (model := gateway.models.get(ended.served_group or "")):
+            cost = model.price.of(*tokens) if model.price.input is not None else cost
+        return msgspec.structs.replace(
+            ended, cost=cost, baseline_model=baseline.name, baseline_cost=baseline.price.of(*tokens)
+        )
+
+    def _real(self, group: str | None) -> str | None:
+        """The model behind a name of ours that LiteLLM served by itself, as nothing was rewritten."""
+        return self.gateway.markers.get(group, group) if group is not None else None
+
+    def _note_served(self, routing: RoutingDecision, group: str | None) -> None:
+        """Tell the conversation who really answered, where a fallback of LiteLLM did."""
+        if routing.conversation is None or group is None or group == routing["resolved_model"]:
+            return
+        gateway = self.gateway
+        if (model := gateway.models.get(group)) is not None:
+            tier = gateway.policy.tier_of(group)
+            self.sessions.note_served(self._redis, routing.conversation, tier, group, model.family)
 
     def _failed(self, where: str, error: Exception) -> None:
         """Count and say it. Only the kind of the error: its message may quote the request."""
         self.errors += 1
         log.error("%s hook failed, the request goes on: %s", where, type(error).__name__)
+
+
+def _spare_fallbacks(gateway: Gateway, pending: Pending, session: Session | None, data: dict[str, Any]) -> None:
+    """Have LiteLLM fall back, for this request, only to models that can serve it: its own lists are the same for all
+    requests. Lists that the client sent are the client's."""
+    for setting, listed in host.fallbacks(data["model"]).items():
+        suitable = [model for model in listed if not isinstance(model, str) or gateway.suits(pending, session, model)]
+        if len(suitable) < len(listed):
+            data.setdefault(setting, [{data["model"]: suitable}])
 
 
 def _own_metadata(data: dict[str, Any], call_type: str) -> dict[str, Any]:
@@ -254,6 +422,14 @@ def _is_yes(value: Any) -> bool:
     return value.strip().lower() in _YES if isinstance(value, str) else isinstance(value, int) and value == 1
 
 
+def _asker(key: Any, data: dict[str, Any], metadata: dict[str, Any]) -> Asker:
+    return Asker(
+        _caller(key, data, metadata),
+        mapping(getattr(key, "metadata", None)),
+        mapping(getattr(key, "team_metadata", None)),
+    )
+
+
 def _caller(key: Any, data: dict[str, Any], metadata: dict[str, Any]) -> Caller:
     return Caller(
         call_id=text(data.get("litellm_call_id")),
@@ -267,43 +443,14 @@ def _caller(key: Any, data: dict[str, Any], metadata: dict[str, Any]) -> Caller:
     )
 
 
-def _served_group(data: dict[str, Any], response: Any) -> str | None:
-    """The model group that answered; None when nobody did, or LiteLLM does not say.
-
-    LiteLLM notes it on the response, but takes the note off plain dicts (an unstreamed /v1/messages) before it asks for
-    headers: then its logging object still knows.
-    """
-    if response is None:
-        return None
-    headers = mapping(mapping(getattr(response, "_hidden_params", None)).get("additional_headers"))
-    if group := text(headers.get("x-litellm-model-group")):
-        return group
-    details = mapping(getattr(data.get("litellm_logging_obj"), "model_call_details", None))
-    return text(mapping(mapping(details.get("litellm_params")).get("metadata")).get("model_group"))
-
-
-def _header(value: Any) -> str:
-    """A header value: `value` as it stands, or escaped if it is not plain."""
-    if type(value) is not str:
-        return str(value)
-    return value if _PLAIN(value) else _escaped(value)
-
-
-_PLAIN = re.compile(rf"[A-Za-z0-9._/:-]{{1,{MAX_HEADER}}}").fullmatch
-
-
-def _escaped(value: str) -> str:
-    """A client chooses the model name it asks for, so anything but plain printable ASCII is escaped."""
-    escaped = quote(value[:MAX_HEADER], safe=" !#$&'()*+,/:;<=>?@[]^_`{|}~.-", errors="replace")
-    return escaped[:MAX_HEADER].strip(" ")  # a space at an end makes a header that some servers refuse to send
-
-
 def __getattr__(name: str) -> Any:
     # Made on demand: importing this module must not need a configuration.
     if name != "handler":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     callback = globals()["handler"] = GatewayCallback(load(host.config_path()))
     host.at_shutdown(callback.stop)
+    add_route(callback.reloader)
     with contextlib.suppress(RuntimeError):  # no event loop yet: the first request starts it
         callback.lifecycle.ensure_running()
+        callback.cooldowns.ensure_running()
     return callback

@@ -43,6 +43,11 @@ def knows(name: str) -> bool:
     return name in router.model_names or name in router.model_group_alias or router.has_model_id(name)
 
 
+def router() -> Any | None:
+    """LiteLLM's router; None until the proxy has made it. Another one may take its place at any time."""
+    return _proxy().llm_router
+
+
 def ask_for_usage(data: dict[str, Any], call_type: str) -> None:
     """Have a streamed chat completion end with its token counts, which a client that did not ask for them is not shown.
 
@@ -70,6 +75,30 @@ def _reports_usage(model: str) -> bool:
     return "stream_options" in (litellm.get_supported_openai_params(model=model) or ())
 
 
+def fallbacks(model: str) -> dict[str, list[Any]]:
+    """What the router falls back to from `model`: router setting -> groups, in order. Settings without any are left
+    out, and so is what is meant for all models."""
+    proxy = _proxy()
+    found = {}
+    for setting in ("fallbacks", "context_window_fallbacks"):
+        for entry in getattr(proxy.llm_router, setting, None) or ():
+            if isinstance(entry, dict) and isinstance(entry.get(model), list):
+                found[setting] = entry[model]
+    return found
+
+
+def redis(cache: Any) -> Any:
+    """The Redis of LiteLLM's configuration, as its `RedisCache`; None if there is none.
+
+    Hooks are given the cache of keys, which has it only with `enable_redis_auth_cache`. Any other that is configured
+    (`litellm_settings.cache`, `general_settings.coordination_redis`, REDIS_HOST and the like, `router_settings`) is
+    found at the proxy or at its router.
+    """
+    proxy = _proxy()
+    found = getattr(cache, "redis_cache", None) or proxy.redis_usage_cache
+    return found if found is not None or proxy.llm_router is None else proxy.llm_router.cache.redis_cache
+
+
 async def announce(config: Config) -> None:
     """Make the routed names known to the proxy's router once it exists, so that /v1/models lists them.
 
@@ -86,9 +115,26 @@ def marker_names(config: Config) -> dict[str, str]:
     """Alias -> the model LiteLLM should take it for wherever the hook does not run (count_tokens, /v1/models)."""
     from .names import Names
 
-    fallback = config.routing.tiers[config.routing.fallback_tier].candidates[0]
-    names = Names(config)
-    return {alias: names.resolve(alias, lambda _: False).target or fallback for alias in config.routing.aliases}
+    names, marker = Names(config), _marker(config)
+    return {alias: names.resolve(alias, lambda _: False).target or marker for alias in config.routing.aliases}
+
+
+def _marker(config: Config) -> str:
+    """The first model of the fallback tier; or, if that costs nothing, the next one that does: LiteLLM leaves out every
+    budget of a request whose name stands for a free model."""
+    tiers = sorted(config.routing.tiers, key=lambda name: config.routing.tiers[name].score_range)
+    home = tiers.index(config.routing.fallback_tier)
+    nearest = (*tiers[home:], *reversed(tiers[:home]))
+    order = [name for tier in nearest for name in config.routing.tiers[tier].candidates]
+    return next((name for name in order if not _is_free(config, name)), order[0])
+
+
+def _is_free(config: Config, name: str) -> bool:
+    """Whether LiteLLM takes a model for free: all its deployments say that they cost nothing."""
+    costs = ("input_cost_per_token", "output_cost_per_token")
+    entries = [entry for entry in config.host["model_list"] if entry["model_name"] == name]
+    told = [{**(entry.get("litellm_params") or {}), **(entry.get("model_info") or {})} for entry in entries]
+    return bool(told) and all(entry.get(cost) == 0 for entry in told for cost in costs)
 
 
 def at_shutdown(stop: Callable[[], Awaitable[None]]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from .config import DEFAULT_STATE, STATE_VARIABLE, Collector, resolve_env, spool_directory
 from .decision import Decision, Outcome, Texts
+from .expectations import Expectations, ExpectationsReader
 from .log.metrics import Metrics
 from .log.pipeline import Pipeline
 from .log.queue import Recorder
@@ -34,20 +35,26 @@ DRAIN_SECONDS = 20.0
 
 
 class Lifecycle:
-    """Owns the queue of one process and the thread that writes it. `unlogged` counts rows that had nowhere to go."""
+    """Owns the queue of one process and the thread that writes it. `unlogged` counts rows that had nowhere to go,
+    `expectations` is what the log knows of answers to come.
+
+    `meanwhile` runs between the start and the stop; it ends only by being cancelled.
+    """
 
     def __init__(
         self,
         collector: Collector,
         on_start: Callable[[], Awaitable[None]],
         before_drain: Callable[[], Awaitable[None]],
+        meanwhile: Callable[[], Awaitable[object]] = lambda: asyncio.Event().wait(),
     ) -> None:
         self.unlogged = 0
         self.recorder = Recorder(collector.queue_rows, collector.queue_bytes)
+        self.expectations = Expectations()
         self.thread: LogThread | None = None
         url = resolve_env(collector.database_url) if collector.enabled else None
         if url is not None:
-            self.thread = LogThread(lambda: _make_pipeline(collector, url, self.recorder))
+            self.thread = LogThread(lambda: _make_pipeline(collector, url, self.recorder, self.expectations))
         elif collector.enabled:
             log.warning(
                 "no decision is logged: routing.collector.database_url is unset; set COLLECTOR_DATABASE_URL, "
@@ -55,6 +62,7 @@ class Lifecycle:
             )
         self._on_start = on_start
         self._before_drain = before_drain
+        self._meanwhile = meanwhile
         self._task: asyncio.Task[None] | None = None
 
     def record(self, item: Decision | Texts | Outcome) -> None:
@@ -84,7 +92,7 @@ class Lifecycle:
             self.thread.start()
         try:
             await self._start()
-            await asyncio.Event().wait()
+            await self._meanwhile()
         finally:  # only cancellation ends the wait
             await self._flush()
 
@@ -104,7 +112,7 @@ class Lifecycle:
             log.error("%d rows of the routing log could not be written before the end and are lost", left)
 
 
-def _make_pipeline(collector: Collector, url: str, recorder: Recorder) -> Pipeline:
+def _make_pipeline(collector: Collector, url: str, recorder: Recorder, expectations: Expectations) -> Pipeline:
     def prepare(rows: Sequence[Item]) -> list[Item]:
         """What may be stored of them."""
         if collector.text != "redacted":
@@ -114,7 +122,8 @@ def _make_pipeline(collector: Collector, url: str, recorder: Recorder) -> Pipeli
     state = Path(os.environ.get(STATE_VARIABLE) or DEFAULT_STATE)
     sink = PostgresSink(url, collector)
     embedder = _make_embedder(collector, sink)
-    return Pipeline(collector, spool_directory(collector, state), recorder, sink, prepare, embedder)
+    reader = ExpectationsReader(expectations, sink.store)
+    return Pipeline(collector, spool_directory(collector, state), recorder, sink, prepare, embedder, reader)
 
 
 def _make_embedder(collector: Collector, sink: PostgresSink) -> Embedder | None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import multiprocessing
 import os
 import secrets
 import signal
@@ -25,17 +26,21 @@ from typing import Any
 import httpx
 import uvicorn
 import yaml
+from uvicorn.supervisors import Multiprocess
 
 from . import substitutes
+from .catalog import models
 from .check import load_config
 from .config import STATE_VARIABLE, Config, resolve_env
 from .connections import NOT_A_URL, describe
 from .effective import effective_config
 from .embedded import EmbeddedPostgres
 from .errors import GatewayError, StoreError
+from .hangup import Hangup
 from .maintenance import Period
 from .migrations import Migration
-from .pricing import prices
+from .private import write_private
+from .reload import SOURCE_VARIABLE, Files
 from .store import Store
 from .substitutes import Served
 from .upstreams import local_model
@@ -83,14 +88,32 @@ class Site:
 def serve(options: Options, say: Callable[[str], None]) -> None:
     """Run until SIGINT or SIGTERM, then drain and stop everything. `say` gets notices and the ready line.
 
-    Raises GatewayError when it cannot start.
+    SIGHUP has the workers reload `options.config`. Raises GatewayError when it cannot start.
     """
     # uvicorn raises the signal again after its own shutdown: this turns it into unwinding, so that children stop too.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
+    _reload_on_hangup(Files.of_serve(options.config, options.state))
     with prepared(options, say) as site:
         threading.Thread(target=_announce, args=(site, say), daemon=True, name="announce").start()
         _run_proxy(site)
+
+
+def _reload_on_hangup(files: Files) -> None:
+    """Hand SIGHUP on to whichever worker sees the wish first: a worker that still starts would die of the signal."""
+    if not hasattr(signal, "SIGHUP"):
+        return
+
+    def ask() -> None:
+        try:
+            files.ask()
+        except OSError as error:  # raised in a signal handler, it would end the event loop
+            log.error("no reload after SIGHUP: %s: %s", files.asked, error.strerror)
+
+    hangup = Hangup(ask)
+    signal.signal(signal.SIGHUP, hangup)
+    # The supervisor of several workers, which uvicorn makes by itself, would take over and start them all anew.
+    setattr(Multiprocess, "handle_hup", hangup)  # noqa: B010  # mypy knows that it is a method
 
 
 def _leave(number: int, _frame: object) -> None:
@@ -100,7 +123,12 @@ def _leave(number: int, _frame: object) -> None:
 @contextlib.contextmanager
 def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
     """Check the config, start database and children, write LiteLLM's configuration and this process's environment."""
-    config = load_config(options.config)
+    files = Files.of_serve(options.config, options.state)
+    try:
+        files.asked.unlink(missing_ok=True)  # the file is read now
+    except OSError as error:
+        raise GatewayError(f"{files.asked}: {error.strerror}; choose another directory with --state") from error
+    config = load_config(options.config, lambda warning: say(f"notice: {warning}"))
     _refuse_taken_port(options)
     state = _state_dir(options.state)
     with contextlib.ExitStack() as stack:
@@ -112,14 +140,15 @@ def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
         _substitute(stack, host, served, config, state)
         _database(stack, host, config, state, say, options.strict)
         key = _master_key(host, state)
-        effective = state / "litellm.yaml"
-        _write_private(effective, yaml.safe_dump(host, sort_keys=False, allow_unicode=True))
+        for path, content in ((files.started, config.host), (files.current, host)):
+            write_private(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
         os.environ[STATE_VARIABLE] = str(state)
-        os.environ["CONFIG_FILE_PATH"] = os.environ["BSGATEWAY_CONFIG"] = str(effective)
+        os.environ[SOURCE_VARIABLE] = str(files.source)
+        os.environ["CONFIG_FILE_PATH"] = os.environ["BSGATEWAY_CONFIG"] = str(files.current)
         # Modules the operator keeps beside gateway.yaml (other callbacks) stay importable for LiteLLM.
         sys.path.append(str(config.path.resolve().parent))
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), sys.path[-1])))
-        yield Site(options, config, tuple(served), key, effective)
+        yield Site(options, config, tuple(served), key, files.current)
 
 
 def _notices(served: list[Served], options: Options, say: Callable[[str], None]) -> None:
@@ -145,7 +174,7 @@ def _substitute(
         path = f"{stand_in_base}/missing/{variable}"
         return {"api_base": f"{path}/v1" if style == "openai" else path, "api_key": "stand-in"}
 
-    substitutes.apply(host, served, prices(config.host["model_list"]), local, stand_in)
+    substitutes.apply(host, served, models(config.host["model_list"]), local, stand_in)
 
 
 def _child(stack: contextlib.ExitStack, module: str, state: Path) -> str:
@@ -215,7 +244,7 @@ def _master_key(host: dict[str, Any], state: Path) -> str:
     given = known_master_key(host, state)
     if given is None:
         given = f"sk-{secrets.token_urlsafe(24)}"
-        _write_private(state / "master_key", given + "\n")
+        write_private(state / "master_key", given + "\n")
     general = host.get("general_settings")
     general = host["general_settings"] = general if isinstance(general, dict) else {}
     general["master_key"] = "os.environ/LITELLM_MASTER_KEY"
@@ -227,14 +256,6 @@ def _state_dir(path: Path) -> Path:
     path = path.absolute()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file only its owner can read, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)
 
 
 def _refuse_taken_port(options: Options) -> None:
@@ -272,6 +293,8 @@ def create_app() -> Any:
     """LiteLLM's app, with the gateway started when its own start is done. Called once in each worker."""
     from litellm.proxy.proxy_server import app
 
+    if multiprocessing.parent_process() is not None and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the parent, whose terminal may be this one's too
     _show_what_the_hook_says()
     inner = app.router.lifespan_context
 
@@ -290,11 +313,12 @@ def create_app() -> Any:
 
 
 def _show_what_the_hook_says() -> None:
-    """Of itself Python shows warnings only, and what the memo did is none."""
-    hook = logging.getLogger("bsgateway.hook")
-    hook.setLevel(logging.INFO)
-    if not hook.hasHandlers():
-        hook.addHandler(logging.StreamHandler())
+    """Of itself Python shows warnings only, and what the memo did is none, nor is a reload."""
+    for name in ("bsgateway.hook", "bsgateway.reload"):
+        told = logging.getLogger(name)
+        told.setLevel(logging.INFO)
+        if not told.hasHandlers():
+            told.addHandler(logging.StreamHandler())
 
 
 def _spare_the_collector() -> None:

@@ -100,6 +100,8 @@ _SCHEMA_MESSAGES: dict[str, Callable[[Any], str]] = {
     "maxItems": lambda error: f"takes at most {error.validator_value} item(s)",
     "minLength": lambda error: "must not be empty",
     "maxLength": lambda error: f"must not be longer than {error.validator_value} characters",
+    # Of all options only shares of a hundred have one.
+    "pattern": lambda error: "must be a share such as 10%, of 100% at most",
     "minProperties": lambda error: "must not be empty",
 }
 

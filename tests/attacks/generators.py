@@ -90,9 +90,13 @@ KEYS = (
     "tools", "functions", "tool_choice", "parallel_tool_calls", "response_format", "text", "output_format",
     "output_config", "thinking", "reasoning", "reasoning_effort", "generationConfig", "max_tokens",
     "max_completion_tokens", "max_output_tokens", "cache_control", "stream", "metadata", "litellm_metadata",
+    "web_search_options", "mcp_servers", "container", "previous_response_id", "conversation", "cachedContent",
     "litellm_call_id", "litellm_session_id", "proxy_server_request",
 )  # fmt: skip
-INNER_KEYS = ("content", "parts", "role", "type", "text", "tool_calls", "function_call", "output", "summary")
+INNER_KEYS = (
+    "content", "parts", "role", "type", "text", "tool_calls", "function_call", "output", "summary", "thinking_blocks",
+    "provider_specific_fields", "encrypted_content", "id", "thoughtSignature", "source", "file_id", "executableCode",
+)  # fmt: skip
 
 # (call type, body without its model)
 BODIES: dict[str, Callable[[], tuple[str, dict[Any, Any]]]] = {
@@ -120,6 +124,37 @@ BODIES: dict[str, Callable[[], tuple[str, dict[Any, Any]]]] = {
     "50,000 system messages": lambda: ("acompletion", {"messages": [{"role": "system", "content": "x"}] * 50_000}),
     "50,000 failed results": lambda: (
         "anthropic_messages", {"messages": user([{"type": "tool_result", "is_error": True, "content": "x"}] * 50_000)},
+    ),
+    "50,000 signed thoughts in one message": lambda: (
+        "anthropic_messages", {"messages": user([{"type": "thinking", "thinking": "", "signature": "x"}] * 50_000)},
+    ),
+    "20,000 asks beside results, each after a signed thought": lambda: (
+        "anthropic_messages",
+        {
+            "messages": [
+                {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]},
+                *user([{"type": "tool_result", "content": "x"}, {"type": "text", "text": "ask"}]),
+            ] * 20_000
+        },
+    ),
+    "a megabyte of signature, and of an id": lambda: (
+        "acompletion",
+        {
+            "messages": [
+                *user("x"),
+                {"role": "assistant", "thinking_blocks": [{"type": "thinking", "signature": "s" * MEGABYTE}]},
+                {"role": "assistant", "tool_calls": [{"id": "__thought_" * (MEGABYTE // 10)}]},
+            ]
+        },
+    ),
+    "deep signatures": lambda: (
+        "acompletion",
+        {
+            "container": deep_dict("id"), "previous_response_id": deep_list(), "mcp_servers": deep_list(),
+            "web_search_options": deep_dict("x"),
+            "messages": [{"role": "assistant", "thinking_blocks": deep_list(), "provider_specific_fields": deep_dict("a")}],
+            "tools": [{"googleSearch": deep_dict("x")}, {"type": deep_list()}],
+        },
     ),
     "50,000 items": lambda: ("aresponses", {"input": [{"type": "function_call", "arguments": "{}"}] * 50_000}),
     "50,000 prompts": lambda: ("atext_completion", {"prompt": ["x"] * 50_000}),

@@ -119,6 +119,9 @@ async def test_header_row_and_upstream_agree(
         "tier": row["tier"],
         "strategy": row["strategy"],
         "reason": case.reason,
+        "would_use": None,
+        "changes": None,
+        "ignored": None,
     }
     assert event["loop"] == "uvloop"
 

@@ -85,9 +85,10 @@ async def test_when_all_fail_the_client_gets_the_error_and_the_log_too(
     gateway: Gateway, log: Log, stream: bool
 ) -> None:
     request_id = new_request_id()
-    gateway.upstream.plan(request_id, Plan(status=500), "small", "medium", "large")
+    gateway.upstream.plan(request_id, Plan(status=500), "small", "medium", "large", "slow")
     answer = await post(gateway, chat_body("auto", f"{PROMPTS['simple']} {request_id}", stream=stream))
-    assert [call.group for call in gateway.upstream.calls(request_id)] == ["small", "medium", "large"]
+    # The tiers above in turn, and at last those below, where nothing listens for `closed`.
+    assert [call.group for call in gateway.upstream.calls(request_id)] == ["small", "medium", "large", "slow"]
     assert answer.status_code == 500
     assert PLANNED in answer.json()["error"]["message"]
     row, outcome = await log.complete(answer.headers["x-litellm-call-id"], status="failure")

@@ -39,7 +39,7 @@ async def ask(gateway: Gateway, endpoint: str, *, by: str = "", status: int = 20
     path, words = BODIES[endpoint]
     request_id = new_request_id()
     if status != 200:
-        gateway.upstream.plan(request_id, Plan(status=status), "small", "medium", "large")
+        gateway.upstream.plan(request_id, Plan(status=status), "small", "medium", "large", "slow")
     metadata: dict[str, Any] = {"project": "apollo", "user_id": "u-17"}
     if by == "metadata":
         metadata["bsgateway_no_log"] = True

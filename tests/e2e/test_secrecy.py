@@ -58,7 +58,11 @@ async def send_all(gateway: Gateway, requests: list[tuple[str, dict[str, Any], s
 def state_files(gateway: Gateway) -> list[Path]:
     """All files below the state directory, the database's own included, but for the configuration made for LiteLLM."""
     assert gateway.state is not None
-    found = [path for path in gateway.state.rglob("*") if path.is_file() and path.name != "litellm.yaml"]
+    found = [
+        path
+        for path in gateway.state.rglob("*")
+        if path.is_file() and path.name not in ("litellm.yaml", "started.yaml")
+    ]
     assert any(path.name == "server.log" for path in found)
     return found
 
@@ -90,7 +94,7 @@ async def test_words_are_kept_in_the_log_alone_and_secrets_nowhere(gateway: Gate
     marker, failing = f"confidential-{uuid4().hex}", new_request_id()
     secrets = (f"sk-proj-{uuid4().hex}{uuid4().hex}", f"ada.{uuid4().hex}@example.com", f"hunter2-{uuid4().hex}")
     api_key, mail, password = secrets
-    gateway.upstream.plan(failing, Plan(status=500), "small", "medium", "large")
+    gateway.upstream.plan(failing, Plan(status=500), "small", "medium", "large", "slow")
     good = asks(f"{PROMPTS['simple']} {marker} OPENAI_API_KEY={api_key} from {mail} password={password}", KEY)
     assert set(await send_all(gateway, good)) == {200}
     assert set(await send_all(gateway, asks(f"{PROMPTS['simple']} {marker} {failing}", KEY))) == {500}
@@ -115,14 +119,14 @@ async def test_a_provider_that_quotes_the_prompt_puts_it_into_no_file_of_the_gat
 ) -> None:
     """LiteLLM itself prints what a provider says of an error to stderr, so that is left out here."""
     marker, failing = f"confidential-{uuid4().hex}", new_request_id()
-    gateway.upstream.plan(failing, Plan(status=400, quote=True), "small", "medium", "large")
+    gateway.upstream.plan(failing, Plan(status=400, quote=True), "small", "medium", "large", "slow")
     statuses = await send_all(gateway, asks(f"{PROMPTS['simple']} {marker} {failing}", KEY))
     assert all(status >= 400 for status in statuses)
     await assert_not_logged(gateway, log, None)
     assert holding(marker, other_files(gateway)) == []
 
 
-@pytest.mark.parametrize("name", ["litellm.yaml", "postgres", "spool", "spool/spool-0.sqlite"])
+@pytest.mark.parametrize("name", ["litellm.yaml", "started.yaml", "postgres", "spool", "spool/spool-0.sqlite"])
 def test_only_the_owner_can_read_what_the_gateway_keeps(gateway: Gateway, name: str) -> None:
     assert gateway.state is not None
     for path in (gateway.state, gateway.state / name):

@@ -48,13 +48,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do with a call instead of answering it at once: wait `delay` seconds, then fail with `status` (and with
-    `quote` repeat the request in the error), or answer with `pause` seconds between the events of a stream."""
+    """What to do with a call instead of answering it at once: wait `delay` seconds, then fail with `status`, with the
+    words of `says` and the seconds of `retry_after` (and with `quote` repeat the request in the error), or answer with
+    `pause` seconds between the events of a stream."""
 
     status: int = 200
     delay: float = 0.0
     pause: float = 0.0
     quote: bool = False
+    says: str = PLANNED
+    retry_after: int | None = None
 
 
 class Upstream:
@@ -116,8 +119,10 @@ class Upstream:
             plan = self._plans.get((call.request_id or "", call.group), Plan())
             await asyncio.sleep(plan.delay)
             if plan.status != 200:
-                said = f"{PLANNED}: {json.dumps(call.body)}" if plan.quote else PLANNED
-                return JSONResponse({"type": "error", "error": {"type": "api_error", "message": said}}, plan.status)
+                said = f"{plan.says}: {json.dumps(call.body)}" if plan.quote else plan.says
+                headers = {} if plan.retry_after is None else {"retry-after": str(plan.retry_after)}
+                error = {"type": "error", "error": {"type": "api_error", "message": said}}
+                return JSONResponse(error, plan.status, headers)
             answer = wire.Answer(
                 text=ANSWER,
                 model=call.model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,26 @@ def _environment() -> Iterator[None]:
         for name in OURS:
             os.environ.pop(name, None)
         yield
+
+
+_CALLBACKS = (
+    "callbacks", "input_callback", "success_callback", "failure_callback", "_async_success_callback",
+    "_async_failure_callback",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _callbacks() -> Iterator[None]:
+    """LiteLLM's callbacks as they were: each of its routers adds some, and it takes a hundred at most."""
+
+    def now() -> dict[str, list[Any]]:
+        litellm = sys.modules.get("litellm")
+        return {} if litellm is None else {name: list(getattr(litellm, name)) for name in _CALLBACKS}
+
+    before = now()
+    yield
+    for name in now():
+        setattr(sys.modules["litellm"], name, before.get(name, []))
 
 
 @pytest.fixture

@@ -129,6 +129,10 @@ ONE_MISTAKE: dict[str, tuple[str, str, int, str, str, str]] = {
     "a range of three": (
         "[51, 100]", "[51, 70, 100]", 9, "routing.tiers.hard.score_range", "takes at most 2 item(s)", "",
     ),
+    "what is known of a model is no object": (
+        "{model: openai/gpt-5}", "{model: openai/gpt-5}\n    model_info: yes", 6, "model_list[1].model_info",
+        "must be an object", "for example `model_info: { supports_vision: false }`",
+    ),
     "a model that is not there": (
         "model: large}", "model: lagre}", 9, "routing.tiers.hard.model",
         "'lagre' is not in model_list", "did you mean 'large'?",
@@ -223,6 +227,35 @@ IN_ROUTING: dict[str, tuple[str, int, str, str, str]] = {
     "a glob given twice": (
         "auto_route_patterns: [a*, b, a*]", 14, "routing.auto_route_patterns[2]", "'a*' is given twice",
         "keep one of them",
+    ),
+    "a need given twice": (
+        "required_needs: [vision, vision]", 14, "routing.required_needs[1]", "'vision' is given twice",
+        "keep one of them",
+    ),
+    "a need that is not there": (
+        "required_needs: [video]", 14, "routing.required_needs[0]",
+        "must be one of audio, file, json_schema, parallel_tools, prompt_cache, reasoning, server_tools, tools, "
+        "vision, web_search", "",
+    ),
+    "an override given twice": (
+        "client_overrides: [tier, bias, tier]", 14, "routing.client_overrides[2]", "'tier' is given twice",
+        "keep one of them",
+    ),
+    "an override that is not there": (
+        "client_overrides: [model]", 14, "routing.client_overrides[0]",
+        "must be one of bias, dry_run, max_tier, min_tier, tier", "",
+    ),
+    "a mode that is not there": ("mode: dry", 14, "routing.mode", "must be one of route, shadow", ""),
+    "more than all": (
+        "canary: 101%", 14, "routing.canary", "must be a share such as 10%, of 100% at most", "",
+    ),
+    "a share without its sign": ("canary: 10", 14, "routing.canary", "must be string, not integer", ""),
+    "a share of something else": (
+        "canary: ten%", 14, "routing.canary", "must be a share such as 10%, of 100% at most", "",
+    ),
+    "a bias that is too large": ("bias: 101", 14, "routing.bias", "must be at most 100", ""),
+    "a session that never ends": (
+        "session: {ttl_seconds: 0}", 14, "routing.session.ttl_seconds", "must be at least 1", "",
     ),
     "a negative weight": (
         "classifier:\n  static:\n    weights: {token_count: -0.1}", 16,
@@ -397,6 +430,24 @@ def test_an_alias_cycle_is_the_mistake_of_its_members_only(cycle: tuple[str, ...
     found = problems(text)
     assert [path for _, path, _, _ in found] == [f"routing.aliases.{name}" for name in cycle]
     assert found[0][2] == f"is a cycle: {' -> '.join((*cycle, 'a'))}"
+
+
+@pytest.mark.parametrize(
+    ("limits", "path", "message", "hint"),
+    [
+        ("min_tier: eazy", "min_tier", "'eazy' is not a tier", "did you mean 'easy'?"),
+        ("max_tier: x", "max_tier", "'x' is not a tier", "known: easy, hard"),
+        ("min_tier: hard, max_tier: easy", "min_tier", "'hard' is above max_tier, which is 'easy'", "swap the two"),
+    ],
+)
+def test_limits_of_an_alias_that_cannot_be(limits: str, path: str, message: str, hint: str) -> None:
+    alias = f"auto:\n      {{route: auto_route, {limits}}}"
+    assert changed("auto: auto_route", alias) == [(13, f"routing.aliases.auto.{path}", message, hint)]
+
+
+@pytest.mark.parametrize("limits", ["min_tier: hard", "max_tier: easy", "min_tier: easy, max_tier: easy"])
+def test_limits_of_an_alias(limits: str) -> None:
+    assert changed("auto: auto_route", f"auto: {{route: auto_route, {limits}}}") == []
 
 
 def test_an_alias_may_name_what_a_wildcard_of_model_list_covers() -> None:

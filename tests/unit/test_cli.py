@@ -30,11 +30,12 @@ from bsgateway.effective import effective_config
 from bsgateway.log.metrics import Metrics
 from bsgateway.log.spool import Spool
 
-COMMANDS = ("serve", "demo", "check", "explain", "logs", "migrate", "doctor", "version")
+COMMANDS = ("serve", "demo", "check", "explain", "replay", "logs", "migrate", "doctor", "version")
 SUBCOMMANDS = ("logs export", "logs purge")
 EXPORT, PURGE = ["logs", "export", "--since", "1d"], ["logs", "purge", "--user", "u", "--yes"]
 HARD = "Prove the theorem, derive the bound, analyze the algorithm."
 PASSWORD = "hunter2"
+REFERENCE = str(Path(__file__).parents[2] / "gateway.yaml")
 
 
 @pytest.fixture(autouse=True)
@@ -137,11 +138,41 @@ def test_the_file_of_variables_is_read(config_file: Callable[..., Path], monkeyp
 # check
 
 
-def test_check_of_a_good_file(config: str) -> None:
-    result = run("check", config)
-    assert result.stdout == f"{config}: no mistakes: 4 models, 3 tiers\n"
+def test_check_of_a_good_file() -> None:
+    result = run("check", REFERENCE)
+    assert result.stdout == f"{REFERENCE}: no mistakes: 3 models, 3 tiers\n"
     assert result.stderr == ""
-    assert json.loads(run("check", config, "--json").stdout) == {"file": config, "problems": []}
+    assert json.loads(run("check", REFERENCE, "--json").stdout) == {"file": REFERENCE, "problems": []}
+
+
+def test_check_of_a_file_with_warnings(config_file: Callable[..., Path]) -> None:
+    path = config_file(mode="shadow", auto_route_patterns=["claude-*"], unknown_models="leave")
+    line = path.read_text().splitlines().index("  mode: shadow") + 1
+    result = run("check", str(path))
+    *warnings, last = result.stdout.splitlines()
+    assert (result.stderr, last) == ("", f"{path}: {len(warnings)} warning(s), no mistakes: 4 models, 3 tiers")
+    assert warnings[-1] == (
+        f"{path}:{line}: warning: routing.mode: requests that are not rewritten fail where only a pattern knows their "
+        "name: claude-*; add a model_list entry that serves it, such as `model_name: 'claude-*'`, or remove the pattern"
+    )
+    problems = json.loads(run("check", str(path), "--json").stdout)["problems"]
+    assert {problem["severity"] for problem in problems} == {"warning"}
+    assert len(problems) == len(warnings)
+    # What is printed is YAML and nothing else: the warnings stand beside it.
+    printed = run("check", str(path), "--print")
+    assert printed.stderr.splitlines() == warnings
+    assert yaml.safe_load(printed.stdout)["routing"]["mode"] == "shadow"
+
+
+def test_check_of_a_file_with_a_mistake_that_litellm_knows_of(config_file: Callable[..., Path]) -> None:
+    path = config_file({"model_list": [{"model_name": "small", "litellm_params": {"model": "nobody-knows-it"}}]})
+    path.write_text(path.read_text().replace("middle", "small").replace("large", "small"))
+    result = run("check", str(path), code=1)
+    assert result.stdout.splitlines()[0] == (
+        f"{path}:4: model_list[0].litellm_params.model: LiteLLM knows no provider for 'nobody-knows-it'; write it as "
+        "provider/model, for example openai/gpt-5-mini"
+    )
+    assert result.stderr.endswith("1 mistake(s)\n")
 
 
 def test_check_of_a_bad_file(config_file: Callable[..., Path]) -> None:
@@ -166,21 +197,23 @@ def test_check_of_a_bad_file(config_file: Callable[..., Path]) -> None:
                 "path": "routing.fallback_tier",
                 "message": "'nowhere' is not a tier",
                 "hint": "known: simple, medium, complex",
+                "severity": "error",
             },
             {
                 "line": alias,
                 "path": "routing.aliases.a",
                 "message": "'lagre' is neither in model_list nor an alias nor auto_route",
                 "hint": "did you mean 'large'?",
+                "severity": "error",
             },
         ],
     }
 
 
-def test_check_takes_gateway_yaml_of_this_directory(config_file: Callable[..., Path]) -> None:
+def test_check_takes_gateway_yaml_of_this_directory() -> None:
     assert run("check", code=1).stdout.startswith("gateway.yaml: cannot be read: No such file or directory")
-    Path("gateway.yaml").write_text(config_file().read_text())
-    assert run("check").stdout == "gateway.yaml: no mistakes: 4 models, 3 tiers\n"
+    Path("gateway.yaml").write_text(Path(REFERENCE).read_text())
+    assert run("check").stdout == "gateway.yaml: no mistakes: 3 models, 3 tiers\n"
 
 
 def test_check_shows_what_litellm_gets(config: str, make_config: Callable[..., Any]) -> None:
@@ -340,7 +373,7 @@ def test_doctor_finds_nothing_broken(config: str, closed_port: int) -> None:
         "bsgateway": "ok",
         "litellm": "ok",
         "core": "ok" if NATIVE else "warning",
-        "configuration": "ok",
+        "configuration": "warning",
         "model small": "ok",
         "model middle": "ok",
         "model large": "ok",
@@ -348,7 +381,9 @@ def test_doctor_finds_nothing_broken(config: str, closed_port: int) -> None:
         f"port {closed_port}": "ok",
         "database": "warning",
     }
-    assert found["configuration"].found == f"{config}: 3 tiers"
+    assert found["configuration"].found == f"{config}: 3 tiers, 3 warning(s)"
+    assert found["configuration"].advice == f"run `bsgateway check {config}`"
+    assert examined("-c", REFERENCE)["configuration"].status == "ok"
     assert found["database"].advice == "no decision is logged"
     out = run("doctor", "-c", config, "--port", str(closed_port)).stdout
     assert [line.split()[0] for line in out.splitlines()][:3] == ["check", "bsgateway", "litellm"]

@@ -10,14 +10,21 @@ from types import ModuleType
 
 import pytest
 
+from bsgateway import wishes
 from bsgateway.check import check_text
+from bsgateway.config import Session
 from bsgateway.decision import Decision, Method, Reason
-from bsgateway.hook import HEADERS
+from bsgateway.expectations import DAYS, LEAST_ANSWERS, MOST_DECISIONS
+from bsgateway.headers import HEADERS
 from bsgateway.log.metrics import CAUSES, Metrics
+from bsgateway.log.pipeline import EXPECT_SECONDS
+from bsgateway.names import Names
+from bsgateway.policy import EXPECTED_OUTPUT_TOKENS
 from bsgateway.rows import LOG_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ROUTING = (ROOT / "docs" / "routing.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
@@ -115,3 +122,43 @@ def test_every_command_of_the_readme_is_a_target_of_the_makefile() -> None:
     wanted = set(re.findall(r"`?make ([a-z]+)`?", README))
     assert {"run", "test", "demo", "help"} <= wanted
     assert wanted - {"a"} <= targets
+
+
+# docs/routing.md
+
+
+@pytest.mark.parametrize("word", [reason.value for reason in Reason])
+def test_routing_explains_every_reason(word: str) -> None:
+    assert f"`{word}`" in ROUTING
+
+
+def test_routing_says_what_the_code_does() -> None:
+    for said in (
+        f"at least {LEAST_ANSWERS} answers of the last\n{DAYS} days",
+        f"the newest {MOST_DECISIONS:,} decisions; before there are so many: {EXPECTED_OUTPUT_TOKENS} tokens",
+        "The log is asked every ten minutes",
+    ):
+        assert said in ROUTING
+    assert EXPECT_SECONDS == 600
+    options = set(re.findall(r"`(\w+)(?:`|: )", ROUTING))
+    assert {*Session.__struct_fields__} - {"enabled"} <= options
+    assert {"mode", "canary", "client_overrides", "unknown_models", "fallback_tier"} <= options
+    headers = set(re.findall(r"x-bsgateway-[a-z-]+", ROUTING))
+    assert headers <= {*HEADERS, *wishes.HEADERS}
+
+
+def test_routing_shows_metadata_and_aliases_that_work() -> None:
+    (metadata,) = re.findall(r"`(\{\"bsgateway\".*?\}\})`", ROUTING)
+    (alias,) = re.findall(r"alias: `(\{.*?\})`", ROUTING)
+    text = (ROOT / "gateway.yaml").read_text(encoding="utf-8").replace("auto: auto_route", f"auto: {alias}")
+    config, problems = check_text(text, ROOT / "gateway.yaml")
+    assert problems == []
+    assert config is not None
+    route = Names(config).resolve("auto", lambda _: False)
+    given = wishes.Wisher(config.routing).of({}, route, json.loads(metadata))
+    assert given == wishes.Wishes(bias=-25, max_tier="medium")
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\(([\w./-]+)", ROUTING))))
+def test_links_of_routing_lead_somewhere(name: str) -> None:
+    assert (ROOT / "docs" / name).exists()

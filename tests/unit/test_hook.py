@@ -27,18 +27,19 @@ from bsgateway import hook
 from bsgateway.decision import Decision, Outcome, Reason, Texts
 from bsgateway.errors import ConfigError
 from bsgateway.gateway import FORMATS
-from bsgateway.hook import HEADERS, KEPT, NO_LOG, NO_LOG_HEADER, STAMP, GatewayCallback, RoutingDecision
+from bsgateway.headers import HEADERS
+from bsgateway.hook import KEPT, NO_LOG, NO_LOG_HEADER, STAMP, GatewayCallback, RoutingDecision
 
 HARD = "Prove the theorem, derive the bound, analyze the algorithm."
 LIVE_KEY = "sk-live-0123456789"
-KEY = UserAPIKeyAuth(
-    api_key=LIVE_KEY, key_alias="team key", user_id="user-1", team_id="team-1", end_user_id="end-1", models=["auto"]
-)
+KEY = UserAPIKeyAuth(api_key=LIVE_KEY, key_alias="team key", user_id="user-1", team_id="team-1", end_user_id="end-1")
+ALWAYS = set(HEADERS) - {"x-bsgateway-would-use", "x-bsgateway-changes", "x-bsgateway-ignored"}
+"""Headers of every request that is routed by score."""
 LOG = {"enabled": True, "database_url": "postgresql://nobody@127.0.0.1:1/none", "text": "none"}
 
 BODIES: dict[str, dict[str, Any]] = {
     "chat": {"messages": [{"role": "user", "content": HARD}], "temperature": 0.5},
-    "messages": {"messages": [{"role": "user", "content": [{"type": "text", "text": HARD}]}], "max_tokens": 100},
+    "messages": {"messages": [{"role": "user", "content": [{"type": "text", "text": HARD}]}], "max_tokens": 4000},
     "responses": {"input": [{"role": "user", "content": HARD}], "store": False},
     "completions": {"prompt": HARD},
     "generate_content": {"contents": [{"role": "user", "parts": [{"text": HARD}]}]},
@@ -151,6 +152,8 @@ async def test_the_model_is_rewritten_in_place_and_nothing_else(callback: Gatewa
     assert others == []
     assert data["model"] == decision.resolved_model == "large"
     assert metadata.pop(STAMP) is metadata.pop(KEPT)
+    # What the chosen model does not take, LiteLLM may leave out.
+    assert data.pop("drop_params") is True
     assert {**data, "model": "auto"} == before
     assert callback.errors == 0
 
@@ -167,6 +170,9 @@ async def test_the_stamp_and_the_row_say_the_same(callback: GatewayCallback) -> 
         "tier": "complex",
         "strategy": "static",
         "reason": "pattern_score",
+        "would_use": None,
+        "changes": None,
+        "ignored": None,
     }
     assert data["metadata"][STAMP].call_id == data["litellm_call_id"]
     assert msgspec.structs.asdict(decision.caller) == {
@@ -365,8 +371,11 @@ async def test_nothing_raises_into_a_request(
     before = copy.deepcopy(data)
     with caplog.at_level(logging.DEBUG):
         assert await pre_call(callback, data) == before
-    assert caplog.messages == ["routing hook failed, the request goes on: ValueError"]
-    assert (rows(callback), callback.errors) == ([], 1)
+    assert caplog.messages == [
+        "routing hook failed, the request goes on: ValueError",
+        "access hook failed, the request goes on: TypeError",
+    ]
+    assert (rows(callback), callback.errors) == ([], 2)
     assert SECRET not in caplog.text
 
 
@@ -432,7 +441,7 @@ async def test_headers_of_a_scored_request(callback: GatewayCallback) -> None:
         "x-bsgateway-method": "auto",
         "x-bsgateway-reason": "score",
     }
-    assert list(expected) == list(HEADERS)
+    assert list(expected) == [name for name in HEADERS if name in ALWAYS]
     assert await headers(callback, data, answered_by("large")) == expected
     assert await headers(callback, data, None) == expected  # a failed request
 
@@ -441,7 +450,7 @@ async def test_headers_of_a_request_that_was_not_scored(callback: GatewayCallbac
     data = await pre_call(callback, proxy_data("acompletion", "frontier"))
     found = await headers(callback, data, answered_by("large"))
     assert found is not None
-    assert set(HEADERS) - set(found) == {"x-bsgateway-tier", "x-bsgateway-score", "x-bsgateway-strategy"}
+    assert ALWAYS - set(found) == {"x-bsgateway-tier", "x-bsgateway-score", "x-bsgateway-strategy"}
     assert (found["x-bsgateway-method"], found["x-bsgateway-reason"]) == ("alias", "alias")
 
 
@@ -670,7 +679,7 @@ async def test_a_request_keeps_out_of_the_log_what_the_operator_lets_it(
     assert data["model"] == "large"
     found = await headers(callback, data, ModelResponse())
     assert found is not None
-    assert set(found) == set(HEADERS)
+    assert set(found) == ALWAYS
     assert found["x-bsgateway-decision-id"] == data[metadata_name(call_type)][STAMP]["decision_id"]
     # Its marker goes no further, unless it is none; the rest of its metadata is as it was.
     assert (NO_LOG in data["metadata"]) == (allowed == "nothing" and by == "metadata")

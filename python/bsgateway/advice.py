@@ -1,0 +1,94 @@
+"""What is no mistake in a gateway.yaml, but will hardly do what its operator wants: models of which nobody knows what
+they can, or what they cost, and requests that nobody will serve.
+
+Asks LiteLLM what it knows of the models, whose import takes seconds: only for a file without mistakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from . import catalog
+from .catalog import CAPABILITIES, Model
+from .config import Config, Routing
+from .document import Place
+from .errors import ConfigError
+from .names import wildcard_covers
+
+Severity = Literal["error", "warning"]
+"""error: the gateway does not start. warning: it does, and something is probably not as meant."""
+Advice = tuple[Severity, Place, str, str]
+"""How bad, where, what is wrong, what to do."""
+
+SOME_WINDOW = 32_768
+"""The context window in the line that is proposed where nobody knows it."""
+
+
+def advice(config: Config) -> Iterator[Advice]:
+    """All of it, for a checked config."""
+    routing = config.routing
+    candidates = {model for tier in routing.tiers.values() for model in tier.candidates}
+    for index, entry in enumerate(config.host["model_list"]):
+        place: Place = ("model_list", index)
+        try:
+            model = catalog.models([entry])[entry["model_name"]]
+        except ConfigError as error:
+            found, _, remedy = str(error).removeprefix("model_list: ").partition("; ")
+            yield "error", (*place, "litellm_params", "model"), found, remedy
+            continue
+        if model.name in candidates:
+            yield from _unknown(model, place, entry)
+            yield from _unpriced(model, place, routing)
+    yield from _not_rewritten(config)
+
+
+def _unknown(model: Model, place: Place, entry: dict[str, Any]) -> Iterator[Advice]:
+    """What neither gateway.yaml nor LiteLLM says about a model that serves a tier."""
+    needs = [need for need in CAPABILITIES if need in model.unknown]
+    lines = [f"{CAPABILITIES[need]}: false" for need in needs]
+    said = []
+    if needs:
+        said.append(f"nobody knows whether it can serve {', '.join(needs)}, which counts as no")
+    if model.max_input_tokens is None:
+        said.append("nobody knows its context window, which counts as endless")
+        lines.append(f"max_input_tokens: {SOME_WINDOW}")
+    if said:
+        where = "to its model_info" if isinstance(entry.get("model_info"), dict) else "to it"
+        written = ", ".join(lines)
+        hint = f"add {where} what is true of it: model_info: {{ {written} }}"
+        yield "warning", (*place, "model_info"), f"{model.name!r}: {'; '.join(said)}", hint
+
+
+def _unpriced(model: Model, place: Place, routing: Routing) -> Iterator[Advice]:
+    """A model without a price among others: which one is the cheapest nobody can say."""
+    if model.price.input is not None and model.price.output is not None:
+        return
+    shared = (name for name, tier in routing.tiers.items() if {model.name} < set(tier.candidates))
+    if (name := next(shared, None)) is not None:
+        found = f"{model.name!r}: nobody knows its price, so in tier {name!r} it counts as the dearest"
+        hint = "add US dollars per token: model_info: { input_cost_per_token: ..., output_cost_per_token: ... }"
+        yield "warning", (*place, "model_info"), found, hint
+
+
+def _not_rewritten(config: Config) -> Iterator[Advice]:
+    """Names that LiteLLM does not serve itself, where some requests go on under the name they came with."""
+    routing = config.routing
+    if routing.mode == "route" and routing.canary == "100%":
+        return
+    place: Place = ("routing", "mode") if routing.mode == "shadow" else ("routing", "canary")
+    if routing.mode == "shadow" and routing.canary != "100%":
+        yield "warning", ("routing", "canary"), "has no effect in shadow mode", "remove one of the two"
+    served = config.model_names
+    unserved = [
+        pattern
+        for pattern in routing.auto_route_patterns
+        if pattern not in served and not wildcard_covers(served, pattern)
+    ]
+    if unserved:
+        found = f"requests that are not rewritten fail where only a pattern knows their name: {', '.join(unserved)}"
+        hint = f"add a model_list entry that serves it, such as `model_name: {unserved[0]!r}`, or remove the pattern"
+        yield "warning", place, found, hint
+    if routing.unknown_models == "auto" and "*" not in served:
+        found = "requests that are not rewritten fail where nothing knows their name, though unknown_models is `auto`"
+        yield "warning", place, found, "set unknown_models: leave, until every request is rewritten"

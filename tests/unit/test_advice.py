@@ -1,0 +1,196 @@
+"""`advice.py`: what is no mistake but probably not meant, each with its line and what to write instead."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bsgateway import catalog
+from bsgateway.catalog import CAPABILITIES, Model
+from bsgateway.check import Problem, check_file, check_text, load_config
+from bsgateway.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "gateway.yaml"
+FILE = Path("gateway.yaml")
+
+# Line numbers of the tests below count from this text's first line.
+GOOD = textwrap.dedent("""\
+    model_list:
+      - model_name: small
+        litellm_params: {model: openai/gpt-5-nano}
+      - model_name: large
+        litellm_params: {model: openai/gpt-5}
+      - model_name: aside
+        litellm_params: {model: ollama_chat/nobody-knows}
+    routing:
+      tiers:
+        easy: {score_range: [0, 50], model: small}
+        hard: {score_range: [51, 100], model: large}
+      fallback_tier: hard
+      unknown_models: leave
+      auto_route_patterns: [large, "vendor/*"]
+    """)
+ALL = dict.fromkeys(CAPABILITIES.values(), False)
+
+
+def advised(text: str) -> list[Problem]:
+    config, problems = check_text(text, FILE, advised=True)
+    assert (config is None) == any(problem.severity == "error" for problem in problems)
+    return problems
+
+
+def changed(old: str, new: str) -> list[Problem]:
+    assert GOOD.count(old) == 1
+    return advised(GOOD.replace(old, new))
+
+
+def written(problem: Problem) -> dict[str, Any]:
+    """The YAML that a problem proposes to add."""
+    _, _, proposal = problem.hint.partition("model_info: ")
+    found = yaml.safe_load(proposal)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_nothing_to_say_of_models_that_litellm_knows_or_that_serve_no_tier() -> None:
+    assert advised(GOOD) == []
+
+
+def test_nothing_to_say_of_the_reference_configuration() -> None:
+    config, problems = check_file(REFERENCE, advised=True)
+    assert problems == []
+    assert config is not None
+    local = catalog.models(config.host["model_list"])["local/glm-4.7-flash"]
+    assert local.supports == {"tools", "parallel_tools", "json_schema", "reasoning"}
+    assert (local.unknown, local.max_input_tokens, local.price.input) == (frozenset(), 32_768, 0.0)
+    (entry,) = (each for each in config.host["model_list"] if each["model_name"] == local.name)
+    assert entry["litellm_params"]["num_ctx"] == local.max_input_tokens  # what Ollama is told
+
+
+def test_what_nobody_knows_of_a_model() -> None:
+    (problem,) = changed("{model: openai/gpt-5-nano}", "{model: ollama_chat/mine}")
+    assert (problem.line, problem.path, problem.severity) == (2, "model_list[0].model_info", "warning")
+    assert problem.message == (
+        "'small': nobody knows whether it can serve vision, audio, file, tools, parallel_tools, json_schema, "
+        "reasoning, prompt_cache, web_search, which counts as no; "
+        "nobody knows its context window, which counts as endless"
+    )
+    assert problem.hint.startswith("add to it what is true of it: model_info: { supports_vision: false, ")
+    assert written(problem) == {**ALL, "max_input_tokens": 32_768}
+
+
+def test_what_is_proposed_ends_the_warning_and_changes_no_decision() -> None:
+    text = GOOD.replace("{model: openai/gpt-5-nano}", "{model: ollama_chat/mine}")
+    (problem,) = advised(text)
+    mended = text.replace("ollama_chat/mine}", f"ollama_chat/mine}}\n    model_info: {yaml.safe_dump(written(problem), default_flow_style=True, width=10_000)}")  # fmt: skip  # noqa: E501
+    assert advised(mended) == []
+
+    def small(source: str) -> Model:
+        return catalog.models(yaml.safe_load(source)["model_list"])["small"]
+
+    assert small(mended).supports == small(text).supports
+    assert small(mended).max_input_tokens == 32_768
+
+
+def test_only_what_is_left_open_is_asked_for() -> None:
+    info = {**ALL, "supports_vision": True, "max_input_tokens": 8_000}
+    del info["supports_function_calling"]
+    model = f"{{model: openai/mine}}\n    model_info: {info}"
+    (problem,) = changed("{model: openai/gpt-5-nano}", model.replace("True", "true").replace("False", "false"))
+    assert problem.line == 4  # where it is to be added
+    assert problem.message == "'small': nobody knows whether it can serve tools, which counts as no"
+    assert problem.hint == "add to its model_info what is true of it: model_info: { supports_function_calling: false }"
+
+
+def test_each_deployment_of_a_group_is_looked_at() -> None:
+    twin = "{model: openai/gpt-5-nano}\n  - model_name: small\n    litellm_params: {model: ollama_chat/mine}"
+    (problem,) = changed("{model: openai/gpt-5-nano}", twin)
+    assert (problem.line, problem.path) == (4, "model_list[1].model_info")
+
+
+def test_a_model_without_a_price_among_others() -> None:
+    known = ", ".join(f"{key}: false" for key in [*ALL]) + ", max_input_tokens: 8000"
+    unpriced = GOOD.replace("{model: openai/gpt-5-nano}", f"{{model: openai/mine}}\n    model_info: {{{known}}}")
+    assert advised(unpriced) == []  # alone in its tier it is the cheapest anyway
+    (problem,) = advised(unpriced.replace("model: large}", "models: [large, small]}"))
+    assert (problem.line, problem.path) == (4, "model_list[0].model_info")
+    assert problem.message == "'small': nobody knows its price, so in tier 'hard' it counts as the dearest"
+    assert set(written(problem)) == {"input_cost_per_token", "output_cost_per_token"}
+    # A local model is free, if nobody says otherwise.
+    free = unpriced.replace("openai/mine", "ollama_chat/mine").replace("model: large}", "models: [large, small]}")
+    assert advised(free) == []
+
+
+def test_a_model_whose_provider_litellm_does_not_know() -> None:
+    problems = changed("{model: openai/gpt-5-nano}", "{model: gpt-nobody}")
+    assert problems == [
+        Problem(
+            3,
+            "model_list[0].litellm_params.model",
+            "LiteLLM knows no provider for 'gpt-nobody'",
+            "write it as provider/model, for example openai/gpt-5-mini",
+        )
+    ]
+
+
+@pytest.mark.parametrize(("option", "path"), [("mode: shadow", "mode"), ("canary: 10%", "canary")])
+def test_names_that_nobody_serves_where_requests_are_not_rewritten(option: str, path: str) -> None:
+    (problem,) = advised(f"{GOOD}  {option}\n")
+    assert (problem.line, problem.path, problem.severity) == (15, f"routing.{path}", "warning")
+    assert problem.message.endswith("fail where only a pattern knows their name: vendor/*")  # `large` is in model_list
+    assert "`model_name: 'vendor/*'`" in problem.hint
+
+
+def test_names_that_litellm_serves_where_requests_are_not_rewritten() -> None:
+    wild = "  - model_name: vendor/*\n    litellm_params: {model: openai/*}\nrouting:\n"
+    assert changed("routing:\n", f"{wild}  mode: shadow\n") == []
+
+
+def test_unknown_names_where_requests_are_not_rewritten() -> None:
+    auto = GOOD.replace("unknown_models: leave", "canary: 5%").replace('large, "vendor/*"', "")
+    (problem,) = advised(auto)
+    assert (problem.line, problem.path) == (13, "routing.canary")
+    assert problem.hint == "set unknown_models: leave, until every request is rewritten"
+    any_name = auto.replace("routing:\n", "  - model_name: '*'\n    litellm_params: {model: openai/*}\nrouting:\n")
+    assert advised(any_name) == []
+    assert advised(auto.replace("canary: 5%", "canary: 100%")) == []
+
+
+def test_a_canary_in_shadow_mode() -> None:
+    (problem,) = changed('auto_route_patterns: [large, "vendor/*"]', "mode: shadow\n  canary: 10%")
+    assert (problem.line, problem.path, problem.message) == (15, "routing.canary", "has no effect in shadow mode")
+
+
+def test_a_file_with_mistakes_is_not_advised_on() -> None:
+    problems = changed("fallback_tier: hard", "fallback_tier: nowhere\n  mode: shadow")
+    assert [(problem.path, problem.severity) for problem in problems] == [("routing.fallback_tier", "error")]
+
+
+def test_warnings_do_not_keep_a_file_from_being_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(f"{GOOD}  mode: shadow\n")
+    said: list[str] = []
+    assert load_config(path, said.append).routing.mode == "shadow"
+    (warning,) = said
+    assert warning.startswith(f"{path}:15: warning: routing.mode: requests that are not rewritten fail ")
+    path.write_text(path.read_text().replace("openai/gpt-5-nano", "gpt-nobody"))
+    assert load_config(path).routing.mode == "shadow"
+    with pytest.raises(ConfigError, match="knows no provider for 'gpt-nobody'"):
+        load_config(path, said.append)
+
+
+@pytest.mark.parametrize("path", ["gateway.yaml", "missing.yaml"])
+def test_litellm_is_not_imported_where_it_is_not_asked(path: str) -> None:
+    script = (
+        "import sys; from pathlib import Path; from bsgateway.check import check_file; "
+        f"check_file(Path({path!r})); print('litellm' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
