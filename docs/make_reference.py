@@ -71,9 +71,9 @@ WANTED = {
     "json_schema": "A JSON format for the answer.",
     "reasoning": "Thinking or an effort of reasoning.",
     "prompt_cache": "Cache marks.",
-    "web_search": "`web_search_options`.",
+    "web_search": "`web_search_options`, or a web search tool in messages and responses.",
     "server_tools": "Tools that only the API of the request's own format has: those that the provider runs, such as "
-    "web search or code execution, those whose shape it defines, such as a computer or a shell, and MCP servers.",
+    "code execution, those whose shape it defines, such as a computer or a shell, and MCP servers.",
 }
 
 BOUND = {

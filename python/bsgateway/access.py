@@ -15,11 +15,13 @@ from operator import attrgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .decision import Method, Reason
+from .decision import Reason
 
 if TYPE_CHECKING:
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
+
+    from .hook import RoutingDecision
 
 log = logging.getLogger(__name__)
 
@@ -98,10 +100,15 @@ class Access:
         return False
 
     async def refuse(
-        self, key: UserAPIKeyAuth, model: str, data: Mapping[str, Any], others: Iterable[str] = ()
+        self,
+        key: UserAPIKeyAuth,
+        model: str,
+        data: Mapping[str, Any],
+        others: Iterable[str] = (),
+        granted: bool = False,
     ) -> NoReturn:
         """Raise LiteLLM's own error: the one of a budget or rate limit if `model` or one of `others` is allowed but for
-        that, else the 403 for `model`.
+        that, else the 403 for `model`. `granted`: the key may use it, under the name that was asked for.
 
         These reach the client with their own status; any other exception raised from a callback becomes a 500.
         """
@@ -109,7 +116,8 @@ class Access:
         denied: Exception | None = None
         for name in (model, *others):
             try:
-                await permits.check_models(key, name)
+                if not granted:
+                    await permits.check_models(key, name)
                 await permits.check_budgets(key, name, data)
                 await permits.check_rates(key, name)
             except Exception as error:
@@ -193,13 +201,15 @@ class FallbackGuard:
         if own is not None and not await own(model=model, request_kwargs=request_kwargs, llm_router=llm_router):
             return False
         key, routing = _routed_by(request_kwargs)
-        if key is None or routing is None or routing.get("method") == Method.PASSTHROUGH:
-            return True  # a health check, or a name that LiteLLM checked and nobody replaced
+        if key is None or routing is None:
+            return True  # a health check, or a request that is not routed
+        if model in routing.beyond:
+            return False
         asked = {**request_kwargs, "model": routing.get("original_model")}
         return await self._access.refusal(key, model, asked) is None
 
 
-def _routed_by(kwargs: Mapping[str, Any]) -> tuple[UserAPIKeyAuth | None, Mapping[str, Any] | None]:
+def _routed_by(kwargs: Mapping[str, Any]) -> tuple[UserAPIKeyAuth | None, RoutingDecision | None]:
     """The key of a request and the stamp of its decision, out of LiteLLM's own metadata.
 
     One of the two is the client's in some formats, so only objects count that no JSON can make.

@@ -14,6 +14,7 @@ from .catalog import CAPABILITIES, Model
 from .config import Config, Routing
 from .document import Place
 from .errors import ConfigError
+from .host import marker
 from .names import wildcard_covers
 
 Severity = Literal["error", "warning"]
@@ -79,16 +80,17 @@ def _not_rewritten(config: Config) -> Iterator[Advice]:
     place: Place = ("routing", "mode") if routing.mode == "shadow" else ("routing", "canary")
     if routing.mode == "shadow" and routing.canary != "100%":
         yield "warning", ("routing", "canary"), "has no effect in shadow mode", "remove one of the two"
-    served = config.model_names
+    served, stand_in = config.model_names, marker(config)
     unserved = [
         pattern
         for pattern in routing.auto_route_patterns
         if pattern not in served and not wildcard_covers(served, pattern)
     ]
     if unserved:
-        found = f"requests that are not rewritten fail where only a pattern knows their name: {', '.join(unserved)}"
+        found = f"requests that are not rewritten go to {stand_in!r} where only a pattern knows their name: "
+        found += ", ".join(unserved)
         hint = f"add a model_list entry that serves it, such as `model_name: {unserved[0]!r}`, or remove the pattern"
         yield "warning", place, found, hint
     if routing.unknown_models == "auto" and "*" not in served:
-        found = "requests that are not rewritten fail where nothing knows their name, though unknown_models is `auto`"
+        found = f"requests that are not rewritten go to {stand_in!r} where nothing knows their name"
         yield "warning", place, found, "set unknown_models: leave, until every request is rewritten"

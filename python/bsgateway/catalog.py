@@ -57,7 +57,8 @@ class Model(msgspec.Struct, frozen=True):
     `supports` are the needs it serves, `unknown` those that neither gateway.yaml nor LiteLLM's map says anything about.
     `max_input_tokens` is the context window. `family` is whose own parts of a conversation it understands (signatures
     of thinking, tools that the provider runs): anthropic, openai, google or other. `adaptive_thinking`: a Claude that
-    takes `thinking: {type: adaptive}`.
+    takes `thinking: {type: adaptive}`. `host` is the provider, and the address where
+    one is given: what a provider keeps of a conversation is there alone. Empty where deployments differ.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Model(msgspec.Struct, frozen=True):
     family: str = "other"
     local: bool = False
     adaptive_thinking: bool = False
+    host: str = ""
 
     def serves(self, need: str, family: str) -> bool:
         """Whether it serves `need` of a request that speaks the API of `family`. What nobody knows it to do, it does
@@ -104,6 +106,7 @@ def _both(one: Model, other: Model) -> Model:
         family=one.family if one.family == other.family else "other",
         local=one.local and other.local,
         adaptive_thinking=one.adaptive_thinking and other.adaptive_thinking,
+        host=one.host if one.host == other.host else "",
     )
 
 
@@ -144,6 +147,7 @@ def _model(name: str, params: Mapping[str, Any], info: Mapping[str, Any]) -> Mod
         family=_family(provider, real),
         local=local,
         adaptive_thinking=pick("supports_adaptive_thinking") is True,
+        host=f"{provider} {params.get('api_base') or ''}".strip(),
     )
 
 

@@ -75,8 +75,8 @@ class Session(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             le=100,
-            description="Points by which the score must pass the border of a higher tier before the conversation goes "
-            "up, at once.",
+            description="Points by which the score must pass the border of the tier, or the score of the ask before, "
+            "for the conversation to go up to the score's tier, at once.",
         ),
     ] = 5.0
     horizon_turns: Annotated[

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from .decision import Caller
-from .turns import NEW_CHAT, blocks, has_answer, headers_of, own_start, role_of, system_heads, text_of, turns
+from .turns import ANSWERING, NEW_CHAT, blocks, has_answer, headers_of, own_start, role_of, system_heads, text_of, turns
 
 _MAX_ID = 256
 _HEAD = 2_048
@@ -42,9 +42,10 @@ _user_id_decoder = msgspec.json.Decoder(_Encoded)
 def conversation_id(data: Mapping[str, Any], call_type: str, caller: Caller) -> str | None:
     """A hash, 32 hexadecimal digits, that all requests of one conversation share; None if there is nothing to go by.
 
-    It is made of the caller's key, so that no two keys ever share a conversation; of the client's session id, if there
-    is one, else of the beginning of the system prompt; and of the user's first words. The first words are in it because
-    sub-agents and side requests of an agent come under its session id, and each of these threads has a tier of its own.
+    It is made of who asks (key, team, user, end user), so that no two of them ever share a conversation; of the
+    client's session id, if there is one, else of the beginning of the system prompt; and of the user's first words.
+    Those are in it because sub-agents and side requests of an agent come under its session id, and each of these
+    threads has a tier of its own.
     They are taken without what agents put before them (reminders, lists of files), which may change from turn to turn.
 
     A conversation whose beginning is rewritten, because it was summarised to make room, is a new one: nothing of it is
@@ -63,10 +64,50 @@ def conversation_id(data: Mapping[str, Any], call_type: str, caller: Caller) -> 
             return None
         if session is None:
             pieces[:0] = system_heads(data, said, 512, 2)
-    pieces[:0] = (caller.key_hash or "", session or "")
+    # Behind one service key, or with no key at all (single sign-on), it is users that differ.
+    who = (caller.key_hash, caller.team_id, caller.user_id, caller.end_user)
+    return _hash([*(name or "" for name in who), session or "", *pieces])
+
+
+def thread_id(conversation: str, data: Mapping[str, Any], call_type: str, caller: Caller) -> str:
+    """The id under which the state of a conversation is kept from its second turn on.
+
+    Without a session id many conversations may begin with the same words, such as those of an application that serves
+    all its users with one key. Their first answers differ, so the answer is in it; the id of a tool call may be all of
+    one. With a session id it is `conversation` itself.
+    """
+    if session_id(data, caller) is not None:
+        return conversation
+    return _hash([conversation, *_first_answer(turns(data, call_type))])
+
+
+def _hash(pieces: Sequence[str]) -> str:
     # Lengths keep two lists of pieces apart that read the same when put together.
     text = "\0".join([*pieces, *(str(len(piece)) for piece in pieces)])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _first_answer(said: Sequence[Any]) -> list[str]:
+    """The beginning of the first text that a model wrote, and the id of the first tool that it called."""
+    for turn in said[:_SCAN]:
+        if not isinstance(turn, dict):
+            continue
+        if role_of(turn) in ANSWERING:
+            calls = turn.get("tool_calls")
+            inner = (*blocks(turn), *(calls[:1] if isinstance(calls, list) else ()))
+            texts = (text_of(block) for block in inner)
+            pieces = [text[:_HEAD].strip() for text in texts if text is not None]
+            pieces += [name for block in inner if (name := _call_id(block)) is not None]
+            if pieces:
+                return pieces
+        elif (name := _call_id(turn)) is not None:
+            return [name]
+    return []
+
+
+def _call_id(block: Any) -> str | None:
+    found = (block.get("call_id") or block.get("id")) if isinstance(block, dict) and "type" in block else None
+    return _id(found)
 
 
 def session_id(data: Mapping[str, Any], caller: Caller) -> str | None:

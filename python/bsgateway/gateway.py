@@ -25,7 +25,7 @@ from .config import Config, make_analyzer
 from .conversations import conversation_id
 from .core import core
 from .decision import Caller, Decision, Reason, Texts, new_id, now
-from .host import marker_names
+from .host import marker, marker_names
 from .names import MAX_NAME, Names, Route
 from .policy import Choice, Demand, Policy
 from .rows import clean
@@ -110,6 +110,8 @@ class Gateway:
         self.expected: Mapping[tuple[str, str], float] = {}
         """Output tokens to expect by tier and model, as the log knows them. Replaced as a whole."""
         self.candidates = frozenset(model.name for plan in self.policy.tiers for model in plan.candidates)
+        self.marker = marker(config)
+        """What LiteLLM takes names for that are routed by score."""
         self.markers: dict[str, str] = marker_names(config)
         """Alias -> the model that LiteLLM takes it for where nobody rewrites it."""
         self.failed_open = 0
@@ -118,6 +120,8 @@ class Gateway:
             alias for alias in config.routing.aliases if self._names.resolve(alias, _unknown_to_host).target is None
         )
         """The aliases that are routed by score."""
+        self.aliases = {alias: target for alias, target in self.markers.items() if alias not in self.routed}
+        """Alias -> the one model it stands for."""
         self._wisher = Wisher(config.routing)
         self._analyzer = make_analyzer(config.routing)
         self._encoding = config.routing.analysis.encoding
@@ -175,15 +179,7 @@ class Gateway:
             pending.route,
             analysis,
             scored,
-            Demand(
-                needs=analysis.needs,
-                context_tokens=analysis.context_tokens,
-                max_output_tokens=analysis.max_output_tokens,
-                family=FAMILIES.get(format, "openai"),
-                tool_turn=analysis.features[_RESULTS_SINCE_ASK] > 0,
-                bound=getattr(analysis, "bound", ()),
-                side=is_side_request(body, pending.call_type, analysis, caller),
-            ),
+            _demand(analysis, format, is_side_request(body, pending.call_type, analysis, caller)),
             pending.wishes,
             conversation,
             _share(conversation),
@@ -205,7 +201,12 @@ class Gateway:
         if choice.model is None and Reason.COOLING_DOWN in excluded.values():
             hard = {model: reason for model, reason in excluded.items() if reason is not Reason.COOLING_DOWN}
             again = self._choose(pending, session, hard, now)
-            choice = again if again.model is not None else choice
+            if again.model is not None:
+                return msgspec.structs.replace(again, reason=Reason.COOLING_DOWN, skipped=choice.skipped)
+        if choice.model is None and pending.wishes.max_tier is not None and pending.scored is not None:
+            # As it is, LiteLLM would take the name for a model that may lie above the limit.
+            bounded = self.policy.fall_back(pending.wishes, excluded)
+            choice = msgspec.structs.replace(choice, tier=bounded.tier, model=bounded.model)
         return choice
 
     def _choose(self, pending: Pending, session: Session | None, excluded: Mapping[str, Reason], now: float) -> Choice:
@@ -214,11 +215,23 @@ class Gateway:
             return self.policy.fall_back(wishes, excluded)
         return self.policy.choose(scored.raw_score, pending.demand, wishes, session, now, excluded, self.expected)
 
-    def suits(self, pending: Pending, session: Session | None, model: str) -> bool:
+    def demand(self, body: dict[str, Any], call_type: str) -> Demand:
+        """What a request asks of a model, whatever its name."""
+        format = FORMATS[call_type]
+        return _demand(self._analyzer.analyze(body, format), format, side=False)
+
+    def suits(self, model: str, demand: Demand, wishes: Wishes, session: Session | None) -> bool:
         """Whether LiteLLM may fall back to `model` for a request. Of one that is not in gateway.yaml nothing is known:
         whoever named it as a fallback knows."""
         known = self.models.get(model)
-        return known is None or self.policy.suits(known, pending.demand, pending.wishes, session)
+        return known is None or self.policy.suits(known, demand, wishes, session)
+
+    def stand_in(self, pending: Pending, host_knows: Callable[[str], bool]) -> str | None:
+        """The model for a request that is not rewritten, where its name is one that nobody serves: a pattern caught it,
+        or nothing knows it. The same that LiteLLM takes an alias such as `auto` for. None: LiteLLM serves the name."""
+        if pending.route.reason not in (Reason.PATTERN_SCORE, Reason.UNKNOWN_SCORE):
+            return None
+        return None if self._names.is_served(pending.name, host_knows) else self.marker
 
     def is_applied(self, pending: Pending) -> bool:
         """Whether a request is rewritten: not in shadow mode, in the other share of a canary, or for a dry run.
@@ -312,6 +325,19 @@ class Gateway:
     def memo_stats(self) -> core.MemoStats:
         """What the core remembers of texts and how often that helped, in this process."""
         return self._analyzer.memo_stats()
+
+
+def _demand(analysis: core.Analysis, format: str, side: bool) -> Demand:
+    return Demand(
+        needs=analysis.needs,
+        context_tokens=analysis.context_tokens,
+        max_output_tokens=analysis.max_output_tokens,
+        family=FAMILIES.get(format, "openai"),
+        # The user may have said something beside the result: the loop goes on all the same.
+        tool_turn=analysis.features[_RESULTS_SINCE_ASK] > 0 or "open_tool_call" in analysis.bound,
+        bound=analysis.bound,
+        side=side,
+    )
 
 
 def _share(conversation: str | None) -> float:

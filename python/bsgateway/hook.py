@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -24,7 +24,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from . import host, outcome
 from .access import Access
-from .conversations import begins
+from .conversations import begins, thread_id
 from .cooldowns import Cooldowns
 from .core import core
 from .decision import Caller, Decision, Method, Outcome, Reason, stamp
@@ -63,7 +63,8 @@ class RoutingDecision(dict[str, Any]):
     `id` is the decision's. `call_id` is the request's, `group` the model group of LiteLLM's latest attempt. Google's
     format needs them: LiteLLM answers it by a call of its own inside, which has another id and knows of no group.
     `logged` is False for a request that opted out of the log, row and all. `conversation` is the one whose state this
-    request changed, None if it changed none.
+    request changed, None if it changed none. `beyond` are models above the tier that is allowed: no fallback goes
+    there.
     """
 
     id: UUID
@@ -71,6 +72,15 @@ class RoutingDecision(dict[str, Any]):
     group: str | None = None
     logged: bool = True
     conversation: str | None = None
+    beyond: frozenset[str] = frozenset()
+
+
+class _Refusal(NamedTuple):
+    """The models that a key may not use, best first; none: there is nothing to refuse. `granted`: it may use them, but
+    not pay for them."""
+
+    models: tuple[str, ...] = ()
+    granted: bool = False
 
 
 _ROUTING: ContextVar[RoutingDecision | None] = ContextVar("bsgateway_routing", default=None)
@@ -129,10 +139,7 @@ class GatewayCallback(CustomLogger):
         if isinstance(limited := sys.exc_info()[1], RateLimitError):
             return await self._instead_of(limited, user_api_key_dict, data, call_type)
         if call_type not in FORMATS:
-            refused = await self._refused_as_it_is(gateway, user_api_key_dict, data)
-            if refused:
-                await self.access.refuse(user_api_key_dict, refused[0], data)
-            return None
+            return await self._refuse(await self._other_call(gateway, user_api_key_dict, data), user_api_key_dict, data)
         try:
             self.lifecycle.ensure_running()
             self.cooldowns.ensure_running()
@@ -140,9 +147,20 @@ class GatewayCallback(CustomLogger):
         except Exception as error:
             self._failed("routing", error)
             refused = await self._refused_as_it_is(gateway, user_api_key_dict, data)
-        if refused:
-            await self.access.refuse(user_api_key_dict, refused[0], data, refused[1:])
-        return None
+        return await self._refuse(refused, user_api_key_dict, data)
+
+    async def _refuse(self, refused: _Refusal, key: Any, data: dict[str, Any]) -> None:
+        """Raise LiteLLM's own error, if there is something to refuse."""
+        if refused.models:
+            first, *others = refused.models
+            await self.access.refuse(key, first, data, others, refused.granted)
+
+    async def _other_call(self, gateway: Gateway, key: Any, data: dict[str, Any]) -> _Refusal:
+        """A call that is not routed, such as embeddings, may ask for a name of ours, too."""
+        target = gateway.aliases.get(name) if isinstance(name := data.get("model"), str) else None
+        if target is not None and await self.access.over_budget(key, target, data):
+            return _Refusal((target,), granted=True)
+        return await self._refused_as_it_is(gateway, key, data)
 
     async def _instead_of(self, limited: RateLimitError, key: Any, data: dict[str, Any], call_type: str) -> None:
         """LiteLLM's own rate limit has stopped the request at its model, and LiteLLM starts it over with one that takes
@@ -157,16 +175,14 @@ class GatewayCallback(CustomLogger):
             metadata[STAMP] = metadata[KEPT] = earlier
             earlier.call_id = text(data.get("litellm_call_id")) or earlier.call_id
 
-    async def _route(
-        self, gateway: Gateway, key: Any, cache: Any, data: dict[str, Any], call_type: str
-    ) -> tuple[str, ...]:
+    async def _route(self, gateway: Gateway, key: Any, cache: Any, data: dict[str, Any], call_type: str) -> _Refusal:
         """Decide, rewrite and record. Returns the models that the key may not use, best first, if there is no other."""
         _ROUTING.set(None)
         metadata = _own_metadata(data, call_type)
         if isinstance(metadata.get(KEPT), RoutingDecision):
-            return ()  # LiteLLM runs the hook again for a fallback: that choice is its own
+            return _Refusal()  # LiteLLM runs the hook again for a fallback: that choice is its own
         if not isinstance(data.get("model"), str) or not data["model"]:
-            return ()  # LiteLLM's own error is the right answer
+            return _Refusal()  # LiteLLM's own error is the right answer
         gateway.expected = self.lifecycle.expectations.tokens
         pending = gateway.begin(data, call_type, _asker(key, data, metadata), host.knows)
         if pending.target is not None:
@@ -175,44 +191,96 @@ class GatewayCallback(CustomLogger):
 
     async def _by_name(
         self, gateway: Gateway, pending: Pending, target: str, key: Any, data: dict[str, Any], metadata: dict[str, Any]
-    ) -> tuple[str, ...]:
+    ) -> _Refusal:
         """A name that stands for one model. LiteLLM has checked the name; what an alias stands for may have a budget of
         its own."""
         is_alias = pending.route.method is Method.ALIAS
         refused = is_alias and await self.access.over_budget(key, target, data)
         data["model"] = target
-        decision = gateway.decision(pending, gateway.choose(pending), applied=not refused)
-        self._record(gateway, pending, decision, data, metadata)
-        return (target,) if refused else ()
+        self._spare_fallbacks(gateway, pending, data, pending.call_type)
+        choice = gateway.choose(pending)
+        if refused:
+            choice = msgspec.structs.replace(choice, reason=Reason.OVER_BUDGET)
+        self._record(gateway, pending, gateway.decision(pending, choice, applied=not refused), data, metadata)
+        return _Refusal((target,) if refused else (), granted=True)
 
     async def _by_score(
         self, gateway: Gateway, pending: Pending, key: Any, cache: Any, data: dict[str, Any], metadata: dict[str, Any]
-    ) -> tuple[str, ...]:
-        conversation = pending.conversation if gateway.config.routing.session.enabled else None
+    ) -> _Refusal:
         redis = self._redis = host.redis(cache)
-        session = None if begins(data, pending.call_type) else await self.sessions.get(redis, conversation)
+        thread, session = await self._session(gateway, pending, redis, data)
         choice = await self._permitted(gateway, pending, session, key, data)
         if choice.model is None or not gateway.is_applied(pending):
-            denied = [each for each in choice.skipped if each.reason in _DENIED] if choice.model is None else []
+            applied = choice.model is None and gateway.is_applied(pending)
+            denied = [each for each in choice.skipped if each.reason in _DENIED] if applied else []
             if denied:
                 choice = msgspec.structs.replace(choice, reason=denied[0].reason)
             self._record(gateway, pending, gateway.decision(pending, choice, session, False), data, metadata)
-            return tuple(each.model for each in denied) or await self._refused_as_it_is(gateway, key, data)
+            self._remember(gateway, pending, choice, session, thread)
+            if denied:
+                return _Refusal(tuple(each.model for each in denied))
+            return await self._as_it_is(gateway, pending, key, data)
         model = gateway.models[choice.model]
         families = session.families if session is not None else ()
         same = session is not None and session.model == model.name
         changes = translate(data, FORMATS[pending.call_type], model, families=families, same_model=same)
         data["model"] = model.name
-        _spare_fallbacks(gateway, pending, session, data)
+        self._spare_fallbacks(gateway, pending, data, pending.call_type, session)
         decision = gateway.decision(pending, choice, session, True, changes)
         routing = self._record(gateway, pending, decision, data, metadata)
+        routing.conversation = self._remember(gateway, pending, choice, session, thread, changes)
+        return _Refusal()
+
+    async def _session(
+        self, gateway: Gateway, pending: Pending, redis: Any, data: dict[str, Any]
+    ) -> tuple[str | None, Session | None]:
+        """The id under which the conversation of a request is remembered, and what is."""
+        conversation = pending.conversation
+        if conversation is None or not gateway.config.routing.session.enabled:
+            return None, self._continued(gateway, pending, data)
+        # What would have been done is kept apart from what was.
+        shadow = "" if gateway.is_applied(pending) else "-shadow"
+        if begins(data, pending.call_type):
+            return conversation + shadow, None
+        thread = thread_id(conversation, data, pending.call_type, pending.caller)
+        session = await self.sessions.get(redis, thread + shadow)
+        if session is None and thread != conversation:  # its second turn: the first one had no answer yet
+            session = await self.sessions.get(redis, conversation + shadow)
+        return thread + shadow, session or self._continued(gateway, pending, data)
+
+    def _continued(self, gateway: Gateway, pending: Pending, data: dict[str, Any]) -> Session | None:
+        """What is known of a conversation that only names the answer it goes on from: who gave that."""
+        earlier = data.get("previous_response_id")
+        if not isinstance(earlier, str) or pending.scored is None:
+            return None
+        group = host.answered_by(earlier)
+        model, tier = gateway.models.get(group or ""), gateway.policy.tier_of(group or "")
+        if model is None or tier is None:
+            return None
+        score = min(max(round(pending.scored.raw_score), 0), 100)
+        return Session(tier, model.name, score, 0, time.time(), (model.family,))
+
+    def _remember(
+        self,
+        gateway: Gateway,
+        pending: Pending,
+        choice: Choice,
+        session: Session | None,
+        thread: str | None,
+        changes: tuple[str, ...] = (),
+    ) -> str | None:
+        """Keep what the next turn has to know, under the id `thread`; that id, None if there is nothing to keep."""
         demand = pending.demand
-        if conversation is not None and not demand.side and choice.tier is not None and choice.score is not None:
-            routing.conversation = conversation
-            size = demand.context_tokens
-            left = after(session, choice.tier, model.name, model.family, choice.score, size, time.time())
-            self.sessions.put(redis, conversation, left if FOREIGN.isdisjoint(changes) else with_stranger(left))
-        return ()
+        if thread is None or demand.side or choice.tier is None or choice.model is None or choice.score is None:
+            return None
+        if pending.wishes.dry_run:
+            return None
+        model = gateway.models[choice.model]
+        easy = gateway.policy.is_easy(choice.score, choice.tier)
+        size = demand.context_tokens
+        left = after(session, choice.tier, model.name, model.family, choice.score, size, time.time(), easy)
+        self.sessions.put(self._redis, thread, left if FOREIGN.isdisjoint(changes) else with_stranger(left))
+        return thread
 
     async def _permitted(
         self, gateway: Gateway, pending: Pending, session: Session | None, key: Any, data: dict[str, Any]
@@ -227,14 +295,48 @@ class GatewayCallback(CustomLogger):
             choice = gateway.choose(pending, session, excluded, now)
         return choice
 
-    async def _refused_as_it_is(self, gateway: Gateway, key: Any, data: dict[str, Any]) -> tuple[str, ...]:
+    async def _as_it_is(self, gateway: Gateway, pending: Pending, key: Any, data: dict[str, Any]) -> _Refusal:
+        """Let a request go on under its own name, or, where nobody serves that, to what such names stand for. Returns
+        what the key may not use of it."""
+        target = gateway.stand_in(pending, host.knows)
+        if target is not None:
+            refused = await self.access.refusal(key, target, data) is not None
+            data["model"] = target
+            return _Refusal((target,) if refused else ())
+        self._spare_fallbacks(gateway, pending, data, pending.call_type)
+        return await self._refused_as_it_is(gateway, key, data)
+
+    async def _refused_as_it_is(self, gateway: Gateway, key: Any, data: dict[str, Any]) -> _Refusal:
         """The model that LiteLLM would serve for a name of ours that was not rewritten, if the key may not use it."""
         try:
             target = await self.access.refused_as_it_is(key, data, gateway.routed)
         except Exception as error:
             self._failed("access", error)
-            return ()
-        return () if target is None else (target,)
+            return _Refusal()
+        return _Refusal(() if target is None else (target,))
+
+    def _spare_fallbacks(
+        self, gateway: Gateway, pending: Pending, data: dict[str, Any], call_type: str, session: Session | None = None
+    ) -> None:
+        """Have LiteLLM fall back, for this request, only to models that can serve it: its own lists are the same for
+        all requests. Lists that the client sent are the client's."""
+        try:
+            name = data["model"]
+            group = gateway.markers.get(name, name)
+            lists = host.fallbacks(group)
+            if not lists:
+                return
+            demand = pending.demand if pending.analysis is not None else gateway.demand(data, call_type)
+            for setting, listed in lists.items():
+                suitable = [
+                    model
+                    for model in listed
+                    if not isinstance(model, str) or gateway.suits(model, demand, pending.wishes, session)
+                ]
+                if len(suitable) < len(listed):
+                    data.setdefault(setting, [{each: suitable} for each in {name, group}])
+        except Exception as error:
+            self._failed("fallbacks", error)
 
     def _record(
         self, gateway: Gateway, pending: Pending, decision: Decision, data: dict[str, Any], metadata: dict[str, Any]
@@ -244,6 +346,7 @@ class GatewayCallback(CustomLogger):
         routing = RoutingDecision(stamp(decision))
         metadata[STAMP] = metadata[KEPT] = routing
         _ROUTING.set(routing)
+        routing.beyond = gateway.policy.beyond(pending.wishes)
         routing.id, routing.call_id = decision.decision_id, decision.caller.call_id
         if self._may_opt_out and _opts_out(data):
             self.opted_out += 1
@@ -261,10 +364,13 @@ class GatewayCallback(CustomLogger):
         note which group the router is about to try; and make the body acceptable to it, if it is not the chosen one.
         `kwargs` is LiteLLM's copy for this attempt."""
         places = [place for name in _METADATA if isinstance(place := kwargs.get(name), dict)]
-        group = next((found for place in places if (found := text(place.get("model_group")))), None)
         for place in places:
             if isinstance(kept := place.get(KEPT), RoutingDecision):
                 place.setdefault(STAMP, kept)
+                # Of LiteLLM's own metadata; only Google's format has it elsewhere. The client's may say anything.
+                group = text(place.get("model_group")) or next(
+                    (found for each in places if (found := text(each.get("model_group")))), None
+                )
                 kept.group = group or kept.group
                 if group is not None and group != kept["resolved_model"]:
                     self._adapt(kwargs, str(getattr(call_type, "value", call_type)), kept, group)
@@ -381,15 +487,6 @@ class GatewayCallback(CustomLogger):
         """Count and say it. Only the kind of the error: its message may quote the request."""
         self.errors += 1
         log.error("%s hook failed, the request goes on: %s", where, type(error).__name__)
-
-
-def _spare_fallbacks(gateway: Gateway, pending: Pending, session: Session | None, data: dict[str, Any]) -> None:
-    """Have LiteLLM fall back, for this request, only to models that can serve it: its own lists are the same for all
-    requests. Lists that the client sent are the client's."""
-    for setting, listed in host.fallbacks(data["model"]).items():
-        suitable = [model for model in listed if not isinstance(model, str) or gateway.suits(pending, session, model)]
-        if len(suitable) < len(listed):
-            data.setdefault(setting, [{data["model"]: suitable}])
 
 
 def _own_metadata(data: dict[str, Any], call_type: str) -> dict[str, Any]:

@@ -75,6 +75,21 @@ def _reports_usage(model: str) -> bool:
     return "stream_options" in (litellm.get_supported_openai_params(model=model) or ())
 
 
+def answered_by(response_id: str) -> str | None:
+    """The model group that gave an answer of the Responses API which LiteLLM handed out under this id; None if it does
+    not say. LiteLLM writes the deployment into the id, and encrypts it against other keys."""
+    from litellm.proxy.hooks.responses_id_security import ResponsesIDSecurity
+    from litellm.responses.utils import ResponsesAPIRequestUtils
+
+    router = _proxy().llm_router
+    if router is None:
+        return None
+    plain, *_ = ResponsesIDSecurity()._decrypt_response_id(response_id)
+    deployment = ResponsesAPIRequestUtils.get_model_id_from_response_id(plain)
+    index = router.model_id_to_deployment_index_map.get(deployment)
+    return None if index is None else str(router.model_list[index]["model_name"])
+
+
 def fallbacks(model: str) -> dict[str, list[Any]]:
     """What the router falls back to from `model`: router setting -> groups, in order. Settings without any are left
     out, and so is what is meant for all models."""
@@ -115,11 +130,11 @@ def marker_names(config: Config) -> dict[str, str]:
     """Alias -> the model LiteLLM should take it for wherever the hook does not run (count_tokens, /v1/models)."""
     from .names import Names
 
-    names, marker = Names(config), _marker(config)
-    return {alias: names.resolve(alias, lambda _: False).target or marker for alias in config.routing.aliases}
+    names, routed = Names(config), marker(config)
+    return {alias: names.resolve(alias, lambda _: False).target or routed for alias in config.routing.aliases}
 
 
-def _marker(config: Config) -> str:
+def marker(config: Config) -> str:
     """The first model of the fallback tier; or, if that costs nothing, the next one that does: LiteLLM leaves out every
     budget of a request whose name stands for a free model."""
     tiers = sorted(config.routing.tiers, key=lambda name: config.routing.tiers[name].score_range)

@@ -81,7 +81,7 @@ def table(rows: Iterable[LogRow], header: bool = True) -> Table:
             decision.method.value,
             "" if decision.complexity_score is None else str(decision.complexity_score),
             decision.tier or "",
-            printable(outcome.served_group if outcome and outcome.served_group else decision.resolved_model),
+            printable(_model(row)),
             decision.reason.value,
             outcome.status if outcome else "",
             f"{outcome.latency_ms:.0f}" if outcome and outcome.latency_ms is not None else "",
@@ -89,6 +89,15 @@ def table(rows: Iterable[LogRow], header: bool = True) -> Table:
             money(outcome.baseline_cost if outcome else None),
         )
     return view
+
+
+def _model(row: LogRow) -> str:
+    """Who answered, as far as it is known; and, where nothing was rewritten, who would have."""
+    decision, outcome = row.decision, row.outcome
+    served = outcome.served_group if outcome and outcome.served_group else None
+    if decision.applied or decision.tier is None:
+        return served or decision.resolved_model
+    return f"{served or decision.original_model} (would be {decision.resolved_model})"
 
 
 def money(dollars: float | None) -> str:

@@ -57,6 +57,10 @@ class Names:
             return Route(Method.PASSTHROUGH, Reason.HOST_MODEL, name)
         return self._unknown(name)
 
+    def is_served(self, name: str, host_knows: Callable[[str], bool]) -> bool:
+        """Whether LiteLLM serves `name` if nobody rewrites it."""
+        return name in self._fixed or wildcard_covers(self._wildcards, name[:MAX_NAME]) or host_knows(name)
+
     def _unknown(self, name: str) -> Route:
         if self._unknown_is_auto:
             return Route(Method.AUTO, Reason.UNKNOWN_SCORE)

@@ -108,6 +108,7 @@ class Policy:
         self.tiers: tuple[TierPlan, ...] = tuple(sorted(plans, key=lambda plan: plan.first))
         self._index = {plan.name: index for index, plan in enumerate(self.tiers)}
         self._by_score = tuple(index for index, plan in enumerate(self.tiers) for _ in range(plan.first, plan.last + 1))
+        self._models = {model.name: model for plan in self.tiers for model in plan.candidates}
         self._fallback = self._index[routing.fallback_tier]
         self._required = frozenset(routing.required_needs)
         self._session = routing.session
@@ -150,6 +151,21 @@ class Policy:
         seats = [plan for plan in self.tiers if model.name in plan.names]
         seats = [plan for plan in self.tiers[: high + 1] if plan in seats] if seats else [self.tiers[0]]
         return any(self._objection(case, plan, model) is None for plan in seats)
+
+    def is_easy(self, score: int, tier: str) -> bool:
+        """Whether `score` belongs to a tier below `tier`."""
+        return self._by_score[score] < self._index[tier]
+
+    def beyond(self, wishes: Wishes) -> frozenset[str]:
+        """The candidates that stand above the highest tier allowed, and in none below."""
+        _, high = self._limits(wishes)
+        if high == len(self.tiers) - 1:
+            return frozenset()
+        return (
+            frozenset()
+            .union(*(plan.names for plan in self.tiers[high + 1 :]))
+            .difference(*(plan.names for plan in self.tiers[: high + 1]))
+        )
 
     def tier_of(self, model: str) -> str | None:
         """The lowest tier that has `model` as a candidate."""
@@ -204,12 +220,14 @@ class Policy:
         if kept != held:
             return kept, Reason.TIER_LIMIT
         if bounded > kept:
-            is_harder = leaning >= self.tiers[kept].high + self._session.up_margin
+            # Harder than the border by the margin; or than what was asked before, so that a small step over a border
+            # counts as well, if it is a large one for the conversation.
+            is_harder = leaning >= min(self.tiers[kept].high, session.score) + self._session.up_margin
             return (bounded, rule or Reason.SESSION_UP) if is_harder else (kept, Reason.SESSION_KEPT)
         if bounded < kept:
             # Where the score's own tier cannot serve it, the one above may still be cheaper than where it is.
             target = next((tier for tier in range(bounded, kept) if self._able(case, self.tiers[tier], [])), bounded)
-            pays = self._pays(case, kept, target)
+            pays = self._pays(case, session, kept, target)
             return (target, rule or Reason.SESSION_DOWN) if pays else (kept, Reason.SESSION_KEPT)
         return kept, rule
 
@@ -221,7 +239,7 @@ class Policy:
             return held
         return next((seat for seat in range(low, high + 1) if session.model in self.tiers[seat].names), None)
 
-    def _pays(self, case: _Case, held: int, target: int) -> bool:
+    def _pays(self, case: _Case, session: Session, held: int, target: int) -> bool:
         """Whether going down from one tier to the other saves more than the prompt cache is worth that is left behind:
         nothing, if the conversation cannot go on with its model anyway."""
         here, there = self.tiers[held], self.tiers[target]
@@ -229,15 +247,24 @@ class Policy:
         if not going or not self._session.horizon_turns:
             return False
         staying = self._able(case, here, [])
-        return not staying or self._saves(case, here, self._prefer(case, here, staying), there, going[0])
+        if not staying:
+            return True
+        current = self._prefer(case, here, staying)
+        # So many easy requests in a row let as many more be expected: whoever is back after two of them has paid for
+        # the cache twice.
+        turns = min(self._session.horizon_turns, max(session.easy, 0 if _refill(case, current) > 0 else 1))
+        return self._saves(case, here, current, there, going[0], turns)
 
-    def _saves(self, case: _Case, here: TierPlan, current: Model, there: TierPlan, other: Model) -> bool:
-        """Whether `other` is cheaper over the next turns by more than it costs `current` to fill its cache again."""
-        turns = self._session.horizon_turns
+    def _saves(
+        self, case: _Case, here: TierPlan, current: Model, there: TierPlan, other: Model, turns: int | None = None
+    ) -> bool:
+        """Whether `other` is cheaper over the next turns by more than it costs `current` to fill its cache again. What
+        has no price counts as dearer than anything that has one."""
+        turns = self._session.horizon_turns if turns is None else turns
         if not turns:
             return False
         stay, go = _cost_of_turns(case, here, current, turns), _cost_of_turns(case, there, other, turns)
-        return stay is not None and go is not None and stay - go > _refill(case, current)
+        return go is not None and (stay is None or stay - go > _refill(case, current))
 
     def _around(self, home: int, low: int, high: int) -> Iterator[TierPlan]:
         """The tiers within the limits: `home`, those above it, and then those below."""
@@ -294,6 +321,17 @@ class Policy:
             able.sort(key=lambda model: _rank(case, plan, model))
         return able
 
+    def _keeps_state(self, case: _Case, model: Model) -> bool:
+        """Whether `model` is where the provider keeps what it knows of the conversation: at the host of the model that
+        answered last; where that is not known any more, of its family; else of the family whose API is used."""
+        session = case.session
+        if session is None:
+            return model.family == case.demand.family
+        last = self._models.get(session.model)
+        if last is not None and last.host:
+            return model.name == last.name or model.host == last.host
+        return model.family == (session.families[-1] if session.families else case.demand.family)
+
     def _objection(self, case: _Case, plan: TierPlan, model: Model) -> Reason | None:
         demand = case.demand
         if case.excluded and (reason := case.excluded.get(model.name)) is not None:
@@ -301,10 +339,9 @@ class Policy:
         for need in demand.needs:
             if need in self._required and not model.serves(need, demand.family):
                 return Reason.NEEDS
-        if demand.bound and SERVER_STATE in demand.bound and model.family != _keeper(case):
+        if demand.bound and SERVER_STATE in demand.bound and not self._keeps_state(case, model):
             return Reason.PROVIDER_STATE
-        window = model.max_input_tokens
-        if window is not None and demand.context_tokens + _room(case, plan, model) > window:
+        if model.max_input_tokens is not None and not model.holds(demand.context_tokens + _room(case, plan, model)):
             return Reason.CONTEXT_WINDOW
         return None
 
@@ -320,12 +357,6 @@ def _plan(name: str, tier: Tier, models: Mapping[str, Model]) -> TierPlan:
         last + 0.5 if last < 100 else math.inf,
         frozenset(tier.candidates),
     )
-
-
-def _keeper(case: _Case) -> str:
-    """The family that keeps the state of the conversation: of the model that answered last, else of the API it uses."""
-    session = case.session
-    return session.families[-1] if session is not None and session.families else case.demand.family
 
 
 def _own(case: _Case, models: list[Model]) -> Model | None:

@@ -180,7 +180,9 @@ class _Replay:
             return
         family = self._gateway.models[choice.model].family
         size = pending.demand.context_tokens
-        left = after(session, choice.tier, choice.model, family, choice.score or 0, size, self._now)
+        score = choice.score or 0
+        easy = self._gateway.policy.is_easy(score, choice.tier)
+        left = after(session, choice.tier, choice.model, family, score, size, self._now, easy)
         self._sessions.remember(pending.conversation, left)
 
     def _count(self, line: Line, pending: Pending, summaries: tuple[Summary, ...]) -> None:

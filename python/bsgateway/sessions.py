@@ -24,7 +24,7 @@ MAX_FAMILIES = 4
 """Families of models kept per conversation."""
 STRANGER = "unknown"
 """The family of who has answered in a conversation before the gateway knew of it."""
-REDIS_SECONDS = 0.05
+REDIS_SECONDS = 0.02
 """Longest wait of a request for Redis."""
 WRITE_SECONDS = 1.0
 """Longest wait for Redis of a write, which no request waits for."""
@@ -43,7 +43,8 @@ class Session(msgspec.Struct, frozen=True, gc=False):
 
     `tier` and `model` are where it went, `score` is its score with all biases, `context_tokens` its size, `at` when it
     was, in seconds since 1970. `families` are those of all models that ever answered in it (see `catalog.Model`),
-    the newest last.
+    the newest last. `easy` counts the last requests in a row, steps of tool loops too, that a lower tier could have
+    served, by their score.
     """
 
     tier: str
@@ -52,13 +53,23 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     context_tokens: int
     at: float
     families: tuple[str, ...] = ()
+    easy: int = 0
 
 
 def after(
-    previous: Session | None, tier: str, model: str, family: str, score: int, context_tokens: int, at: float
+    previous: Session | None,
+    tier: str,
+    model: str,
+    family: str,
+    score: int,
+    context_tokens: int,
+    at: float,
+    easy: bool = False,
 ) -> Session:
-    """What a request that went to `model` of `tier` leaves behind, in a conversation of which `previous` is known."""
-    return Session(tier, model, score, context_tokens, at, _families(previous, family))
+    """What a request that went to `model` of `tier` leaves behind, in a conversation of which `previous` is known.
+    `easy`: its score belongs to a lower tier."""
+    row = previous.easy + 1 if easy and previous is not None else int(easy)
+    return Session(tier, model, score, context_tokens, at, _families(previous, family), row)
 
 
 def with_stranger(session: Session) -> Session:
@@ -187,7 +198,12 @@ class Sessions:
             return None
         age = self._clock() - session.at
         alive = math.isfinite(session.at) and -_CLOCK_SKEW <= age <= self.ttl
-        sound = 0 <= session.score <= 100 and session.context_tokens >= 0 and len(session.families) <= MAX_FAMILIES
+        sound = (
+            0 <= session.score <= 100
+            and session.context_tokens >= 0
+            and len(session.families) <= MAX_FAMILIES
+            and session.easy >= 0
+        )
         return session if alive and sound else None
 
     def _may_ask(self) -> bool:

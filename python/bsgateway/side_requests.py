@@ -22,6 +22,8 @@ PROBE_TOKENS = 16
 SMALL_TOKENS = 1_024
 """Output limit of a small answer."""
 FEW_TURNS = 4
+HARD = 35.0
+"""Score of a request that is work, unless its words say otherwise: the lowest floor of the static score."""
 
 _SYSTEM_HEAD = 400
 _ASK_HEAD = 4_096
@@ -61,7 +63,8 @@ _TASK = re.compile(
     r"\b(?:titles?|summar\w+|topics?|commit messages?|tags|follow-?ups?)\b|\b(?:title|topic) (?:generat|detect)\w+",
     re.IGNORECASE,
 )
-_TOLD = ("<chat_history>", "<conversation>", "<transcript>", "# USER\n", "USER: ", "User: ", "Human: ")
+_AIDER = "# USER\n"
+_TOLD = ("<chat_history>", "<conversation>", "<transcript>", _AIDER, "USER: ", "User: ", "Human: ")
 """How a conversation looks that is told in one text."""
 _DIFF = "diff --git "
 _COMMIT = re.compile(r"\bcommit message", re.IGNORECASE)
@@ -71,10 +74,11 @@ def is_side_request(data: Mapping[str, Any], call_type: str, analysis: core.Anal
     """Whether an agent asks for this beside its work.
 
     A request that declares tools is work. Of an agent (by its user agent or headers) a request without tools is beside
-    the work if it asks for next to no output, if it begins no conversation with answers in it and wants a small answer
-    or a schema, or if system prompt or newest ask speak of a title, a summary and the like of the conversation. Of any
-    other client only what tells a conversation, or a diff, in one text and wants a title, a summary, tags, follow-up
-    questions or a commit message for it; and a small answer of that kind within a session.
+    the work if it asks for next to no output; if it begins no conversation with answers in it, wants a small answer or
+    a schema; or if system prompt or newest ask speak of a title, a summary and the like of the
+    conversation. Of any other client only what tells a conversation, or a diff, in one text and wants a title, a
+    summary, tags, follow-up questions or a commit message for it, and is not hard; and a small answer of that kind
+    within a session.
     """
     headers = headers_of(data)
     if headers.get(_SUBAGENT_HEADER) in _SIDE_SUBAGENTS:
@@ -97,10 +101,10 @@ def is_side_request(data: Mapping[str, Any], call_type: str, analysis: core.Anal
             return True
         # opencode says what it wants in one message and gives the user's words in the next.
         return opening and len(said) > 1 and _OF_CHAT.search(_newest_ask(said[:-1])[:_ASK_WORDS]) is not None
-    return opening and _tells_of_a_chat(data, said, caller, small)
+    return opening and _tells_of_a_chat(data, said, caller, small, analysis.raw_score >= HARD)
 
 
-def _tells_of_a_chat(data: Mapping[str, Any], said: Sequence[Any], caller: Caller, small: bool) -> bool:
+def _tells_of_a_chat(data: Mapping[str, Any], said: Sequence[Any], caller: Caller, small: bool, hard: bool) -> bool:
     ask = _newest_ask(said)
     told = False
     for mark in _TOLD:
@@ -110,6 +114,8 @@ def _tells_of_a_chat(data: Mapping[str, Any], said: Sequence[Any], caller: Calle
     words = "\n".join((*system_heads(data, said, _SYSTEM_HEAD), ask[:_ASK_WORDS]))
     if _DIFF in ask and _COMMIT.search(words):
         return True
+    if hard and _AIDER not in ask:  # to work on conversations may be somebody's job
+        return False
     return (told or small) and _OF_CHAT.search(words) is not None
 
 

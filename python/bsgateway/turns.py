@@ -59,6 +59,10 @@ def turns(data: Mapping[str, Any], call_type: str) -> Sequence[Any]:
     return () if found is None else (found,)
 
 
+ANSWERING = ("assistant", "model")
+"""Roles of what a model said."""
+
+
 def role_of(turn: Any) -> str:
     """user, assistant, system, tool ...; "" for an item that is no message."""
     if isinstance(turn, str):

@@ -123,10 +123,11 @@ class Wisher:
             wrong = [str(name) for name, value in found.items() if value is not None and read.get(name) is None]
         else:
             wrong = ["all of it, which is no object"]
-        if wrong:
-            self._report(whose, caller, wrong)
         if high is None and found.get("max_tier") is not None:
             high = 0  # a limit of what may be spent that nobody can read: none is more than meant
+            wrong[wrong.index("max_tier")] = "max_tier (the lowest tier holds)"
+        if wrong:
+            self._report(whose, caller, wrong)
         return bias or 0, low, high
 
     def _report(self, whose: str, caller: Caller, wrong: list[str]) -> None:

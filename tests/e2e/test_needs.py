@@ -168,3 +168,25 @@ def test_the_answer_of_check_names_what_nobody_knows(gateway: Gateway) -> None:
     assert "small" in said
     assert "supports_function_calling" in said
     assert str(Path(gateway.config).name) in said
+
+
+@pytest.mark.parametrize(
+    ("ask", "group"),
+    [
+        ("Prove it. Design a distributed rate limiter; analyze race conditions.", "large"),
+        ("Refactor this module and write unit tests for it.", "medium"),
+    ],
+)
+async def test_an_answer_that_is_gone_on_from_is_of_who_gave_it(
+    gateway: Gateway, upstream: Upstream, ask: str, group: str
+) -> None:
+    """No session id, no history: the id of the answer is all that LiteLLM is sent."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=60, headers=headers) as client:
+        first = await client.post(PATHS["responses"], json={"model": "auto", "input": ask})
+        assert first.headers["x-bsgateway-model"] == group
+        marker = new_request_id()
+        more = {"model": "auto", "input": f"Thanks. {marker}", "previous_response_id": first.json()["id"]}
+        second = await client.post(PATHS["responses"], json=more)
+    assert second.headers["x-bsgateway-model"] == group, second.text
+    assert [call.group for call in upstream.calls(marker)] == [group]

@@ -207,5 +207,8 @@ async def test_a_mistake_in_the_metadata_of_a_key_costs_no_request(wishing: Gate
     lines = [line for line in wishing.said().splitlines() if "in the metadata of" in line]
     assert len(lines) == 1
     assert "`bsgateway` in the metadata of key mistaken " in lines[0]
-    assert "ignored: max_tier, bias; it takes bias (-100 to 100), min_tier and max_tier" in lines[0]
+    assert (
+        "ignored: max_tier (the lowest tier holds), bias; it takes bias (-100 to 100), min_tier and max_tier"
+        in lines[0]
+    )
     assert "sk-" not in lines[0]

@@ -86,16 +86,22 @@ _CALLBACKS = (
 
 @pytest.fixture(autouse=True)
 def _callbacks() -> Iterator[None]:
-    """LiteLLM's callbacks as they were: each of its routers adds some, and it takes a hundred at most."""
+    """LiteLLM's callbacks and prices as they were: each of its routers adds some, and it takes a hundred at most."""
 
     def now() -> dict[str, list[Any]]:
         litellm = sys.modules.get("litellm")
         return {} if litellm is None else {name: list(getattr(litellm, name)) for name in _CALLBACKS}
 
     before = now()
+    known = dict(sys.modules["litellm"].model_cost) if before else None
     yield
     for name in now():
         setattr(sys.modules["litellm"], name, before.get(name, []))
+    if known is not None:  # a router also enters the prices of its deployments into LiteLLM's map
+        model_cost = sys.modules["litellm"].model_cost
+        for name in model_cost.keys() - known.keys():
+            del model_cost[name]
+        model_cost.update(known)
 
 
 @pytest.fixture

@@ -341,9 +341,19 @@ class TestFallbacks:
             {"metadata": None},
             self.kwargs(None, self.stamp()),
             self.kwargs(whose, None),
-            self.kwargs(whose, self.stamp("passthrough")),
         ):
             assert await guard(model="large", request_kwargs=arguments, llm_router=router) is True
+        # A name that was served as asked: the fallbacks from it are the gateway's, too.
+        arguments = self.kwargs(whose, self.stamp("passthrough"))
+        assert await guard(model="large", request_kwargs=arguments, llm_router=router) is False
+        assert await guard(model="small", request_kwargs=arguments, llm_router=router) is True
+
+    async def test_no_fallback_goes_above_the_tier_that_is_allowed(self, router: Router) -> None:
+        stamp = self.stamp()
+        stamp.beyond = frozenset(("large",))
+        guard, arguments = FallbackGuard(Access(), None), self.kwargs(key(), stamp)
+        assert await guard(model="large", request_kwargs=arguments, llm_router=router) is False
+        assert await guard(model="small", request_kwargs=arguments, llm_router=router) is True
 
     async def test_a_clients_metadata_is_not_a_key(self, router: Router) -> None:
         forged = {"metadata": {"user_api_key_auth": {"models": []}, KEPT: {"method": "passthrough"}}}

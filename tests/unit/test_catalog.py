@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import litellm
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,20 @@ OWN = "openai/no-such-model"
 
 
 def model(params: dict[str, Any], info: dict[str, Any] | None = None) -> Model:
-    return models([{"model_name": "m", "litellm_params": params, "model_info": info}])["m"]
+    """The one model, without its `host`, which has tests of its own."""
+    found = models([{"model_name": "m", "litellm_params": params, "model_info": info}])["m"]
+    return msgspec.structs.replace(found, host="")
+
+
+def test_where_a_model_is() -> None:
+    def host(*deployments: dict[str, Any]) -> str:
+        return models({"model_name": "m", "litellm_params": params} for params in deployments)["m"].host
+
+    mine, other = ({"model": "openai/gpt-5-mini", "api_base": f"http://{name}/v1"} for name in ("mine", "other"))
+    assert host({"model": "openai/gpt-5-mini"}) == "openai"
+    assert host(mine, mine) == "openai http://mine/v1"
+    assert host(mine, other) == ""
+    assert host({"model": "azure/gpt-5-mini"}) == "azure"
 
 
 # LiteLLM's map

@@ -307,7 +307,7 @@ def test_a_request_of_a_conversation(gateway: Gateway) -> None:
     kept = chosen(gateway, chat(EASY, "claude-x"), session=session, now=1_010.0)
     assert (kept.tier, kept.reason, kept.previous_model) == ("simple", Reason.SESSION_DOWN, "middle")
     up = chosen(gateway, chat(HARD, "claude-x"), session=session, now=1_010.0)
-    assert (up.tier, up.reason, up.previous_model) == ("medium", Reason.SESSION_KEPT, "middle")
+    assert (up.tier, up.reason, up.previous_model) == ("complex", Reason.SESSION_UP, "middle")
     same = chosen(gateway, chat(HARD, "claude-x"), session=Session("complex", "large", 70, 10, 0.0))
     assert (same.tier, same.reason) == ("complex", Reason.PATTERN_SCORE)
 
@@ -321,7 +321,8 @@ def test_when_everything_cools_down_it_is_tried_all_the_same(
     home, others = ("middle", ("large", "small")) if broken else ("small", ("middle", "large"))
     cooling = dict.fromkeys(("small", "middle", "large"), Reason.COOLING_DOWN)
     all_of_them = chosen(gateway, chat(EASY), excluded=cooling)
-    assert (all_of_them.resolved_model, all_of_them.skipped) == (home, ())
+    assert (all_of_them.resolved_model, all_of_them.reason) == (home, Reason.COOLING_DOWN)
+    assert {each.model for each in all_of_them.skipped} == set(cooling)
     one_left = chosen(gateway, chat(EASY), excluded={**cooling, others[1]: Reason.NOT_ALLOWED})
     assert one_left.resolved_model == home
     first, second = others
@@ -461,7 +462,12 @@ def test_load_and_the_public_names(config_file: Any, tmp_path: Path) -> None:
     gateway = bsgateway.load(str(config_file()))
     assert isinstance(gateway, bsgateway.Gateway)
     assert gateway.models["large"] == Model(
-        "large", Price(1e-5, 4e-5), unknown=frozenset(CAPABILITIES), max_input_tokens=1_000_000, family="openai"
+        "large",
+        Price(1e-5, 4e-5),
+        unknown=frozenset(CAPABILITIES),
+        max_input_tokens=1_000_000,
+        family="openai",
+        host="openai",
     )
     assert isinstance(gateway.decide(chat(EASY)), bsgateway.Decision)
     assert all(getattr(bsgateway, name) is not None for name in bsgateway.__all__)

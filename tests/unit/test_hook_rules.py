@@ -84,7 +84,7 @@ async def said(callback: GatewayCallback, data: dict[str, Any]) -> dict[str, str
 
 
 async def test_shadow_mode_decides_and_rewrites_nothing(make: Make) -> None:
-    callback = make(mode="shadow")
+    callback = make(mode="shadow", session={"horizon_turns": 0})
     data = turn(HARD)
     before = copy.deepcopy(data)
     decision = await decide(callback, data)
@@ -94,8 +94,22 @@ async def test_shadow_mode_decides_and_rewrites_nothing(make: Make) -> None:
     for name in ("routing_decision", KEPT):
         del data["metadata"][name]
     assert data == before
-    # Nothing was sent there, so nothing is remembered of it: the next ask is decided by itself.
-    assert (await decide(callback, turn(HARD, EASY))).previous_model is None
+    # It is remembered as if it had been done, apart from what was: the log shows what routing would do.
+    second = await decide(callback, turn(HARD, EASY))
+    assert (second.previous_model, second.resolved_model, second.reason) == ("large", "large", Reason.SESSION_KEPT)
+
+
+async def test_a_name_that_nobody_serves_is_served_by_the_fallback_tier_in_shadow_mode(make: Make) -> None:
+    callback = make(mode="shadow")
+    for name in ("claude-x", "unheard-of"):  # a pattern caught it, nothing knows it
+        data = turn(HARD, model=name)
+        decision = await decide(callback, data)
+        assert (data["model"], decision.applied, decision.resolved_model) == ("middle", False, "large")
+        with pytest.raises(ProxyException):
+            await decide(callback, turn(HARD, model=name), only("large"))
+    data = turn(HARD, model="vendor/some")  # a wildcard of model_list
+    await decide(callback, data)
+    assert data["model"] == "vendor/some"
 
 
 async def test_names_that_stand_for_one_model_are_served_in_shadow_mode_too(make: Make) -> None:
@@ -228,6 +242,25 @@ async def test_a_conversation_keeps_its_tier(make: Make) -> None:
     off = make(session={"enabled": False})
     await decide(off, turn(HARD))
     assert (await decide(off, turn(HARD, EASY))).tier == "simple"
+
+
+async def test_conversations_that_begin_with_the_same_words_are_two(make: Make) -> None:
+    callback = make(session={"horizon_turns": 0})
+
+    def second(answer: str, ask: str) -> dict[str, Any]:
+        data = turn("Hi.", ask)
+        data["messages"][1]["content"] = answer
+        return data
+
+    await decide(callback, turn("Hi."))
+    await decide(callback, turn("Hi."))
+    one = await decide(callback, second("Hello Ann.", HARD))
+    assert (one.tier, one.reason, one.previous_model) == ("complex", Reason.SESSION_UP, "small")
+    other = await decide(callback, second("Hello Bob.", EASY))
+    assert (other.tier, other.previous_model) == ("simple", "small")
+    third = second("Hello Ann.", HARD)
+    third["messages"] += [{"role": "assistant", "content": "So."}, {"role": "user", "content": "Thanks."}]
+    assert (await decide(callback, third)).tier == "complex"
 
 
 async def test_another_key_has_another_conversation(make: Make) -> None:

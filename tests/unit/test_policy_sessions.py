@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -13,22 +15,25 @@ from bsgateway.sessions import Session
 from bsgateway.wishes import Wishes
 from policies import ABLE, SMALL, THREE, Tiers, passed, policy, priced
 
+BEFORE = {"simple": 30, "medium": 65, "complex": 80}
 
-def conversation(tier: str, model: str | None = None, context: int = 10, at: float = 1_000.0) -> Session:
-    return Session(tier, model or tier[0], 50, context, at)
+
+def conversation(tier: str, model: str | None = None, context: int = 10, at: float = 1_000.0, **more: Any) -> Session:
+    """After an ask that was as hard as the tier, if `score` does not say otherwise."""
+    return Session(tier, model or tier[0], more.pop("score", BEFORE.get(tier, 50)), context, at, **more)
 
 
 @pytest.mark.parametrize(
     ("held", "raw", "bias", "tier", "reason"),
     [
         ("simple", 20, 0, "simple", None),
-        ("simple", 35.4, 0, "simple", Reason.SESSION_KEPT),  # the border is at 30.5, the margin 5
-        ("simple", 35.5, 0, "medium", Reason.SESSION_UP),
+        ("simple", 34.9, 0, "simple", Reason.SESSION_KEPT),  # the ask before scored 30, the margin is 5
+        ("simple", 35, 0, "medium", Reason.SESSION_UP),
         ("simple", 66, 0, "complex", Reason.SESSION_UP),  # at once, over two tiers
-        ("simple", 30, 5, "simple", Reason.SESSION_KEPT),
-        ("simple", 30, 6, "medium", Reason.SESSION_UP),
-        ("medium", 70.4, 0, "medium", Reason.SESSION_KEPT),
-        ("medium", 70.5, 0, "complex", Reason.SESSION_UP),
+        ("simple", 30, 4, "simple", Reason.SESSION_KEPT),
+        ("simple", 30, 5, "medium", Reason.SESSION_UP),
+        ("medium", 69.9, 0, "medium", Reason.SESSION_KEPT),
+        ("medium", 70, 0, "complex", Reason.SESSION_UP),
         ("medium", 50, 0, "medium", None),
         ("medium", 10, 0, "medium", Reason.SESSION_KEPT),  # no prices: nobody knows that it would pay
         ("complex", 10, 0, "complex", Reason.SESSION_KEPT),
@@ -38,6 +43,48 @@ def conversation(tier: str, model: str | None = None, context: int = 10, at: flo
 def test_a_conversation_keeps_its_tier(held: str, raw: float, bias: int, tier: str, reason: Reason | None) -> None:
     chosen = policy(THREE).choose(raw, SMALL, Wishes(bias=bias), conversation(held), 1_001.0)
     assert (chosen.tier, chosen.model, chosen.reason) == (tier, tier[0], reason)
+
+
+@pytest.mark.parametrize(
+    ("held", "before", "raw", "tier"),
+    [
+        # A floor lifts an ask just over the border of a tier: that is a large step for an easy conversation,
+        ("simple", 3, 35, "medium"),
+        ("medium", 40, 66, "complex"),
+        ("medium", 61, 66, "complex"),
+        # and a small one for a conversation that was close to it.
+        ("medium", 62, 66, "medium"),
+        ("simple", 28, 31, "simple"),
+        # Whatever came before, the border and the margin are enough.
+        ("medium", 90, 70.5, "complex"),
+        ("medium", 90, 70.4, "medium"),
+    ],
+)
+def test_harder_than_what_was_asked_before(held: str, before: int, raw: float, tier: str) -> None:
+    assert policy(THREE).choose(raw, SMALL, session=conversation(held, score=before)).tier == tier
+
+
+def test_a_warm_cache_is_left_when_enough_was_easy_in_a_row() -> None:
+    def chosen(easy: int, age: float) -> tuple[str | None, Reason | None]:
+        session = conversation("complex", context=100_000, easy=easy)
+        demand = Demand(context_tokens=100_000)
+        choice = policy(TWO, CHEAP, DEAR).choose(10, demand, session=session, now=1_000.0 + age)
+        return choice.tier, choice.reason
+
+    # 100,000 tokens, all cached, and 500 of output: a turn at `c` costs 0.010 + 0.002, at `s` 0.0102: 0.0018 less. What
+    # is lost is 100,000 times 0.9e-6, that is 0.090: fifty turns, more than the horizon of twenty.
+    assert [chosen(easy, 60.0)[0] for easy in (0, 1, 19, 60)] == ["complex"] * 4
+    assert chosen(0, 301.0) == ("simple", Reason.SESSION_DOWN)  # nothing is lost any more
+
+
+def test_as_many_easy_turns_are_expected_as_there_were() -> None:
+    def tier(easy: int) -> str | None:
+        session = conversation("complex", context=10_000, easy=easy)
+        free = Model("s", Price(0.0, 0.0))
+        return policy(TWO, free, DEAR).choose(10, Demand(context_tokens=10_000), session=session, now=1_001.0).tier
+
+    # A turn costs 0.001 + 0.002 at `c` and nothing at `s`; the cache is worth 0.009: three turns and a bit.
+    assert [tier(easy) for easy in (0, 1, 2, 4, 5)] == ["complex"] * 3 + ["simple"] * 2
 
 
 def test_the_margin_is_the_operators() -> None:
@@ -76,7 +123,7 @@ TWO: Tiers = {"simple": (0, 30, ["s"]), "complex": (31, 100, ["c"])}
 )
 def test_a_conversation_goes_down_when_that_pays(context: int, then: int, age: float, horizon: int, down: bool) -> None:
     both = policy(TWO, CHEAP, DEAR, session={"horizon_turns": horizon})
-    session = conversation("complex", context=then)
+    session = conversation("complex", context=then, easy=1_000)
     chosen = both.choose(10, Demand(context_tokens=context), session=session, now=1_000.0 + age)
     expected = ("simple", Reason.SESSION_DOWN) if down else ("complex", Reason.SESSION_KEPT)
     assert (chosen.tier, chosen.reason) == expected
@@ -86,7 +133,6 @@ def test_a_conversation_goes_down_when_that_pays(context: int, then: int, age: f
     ("cheap", "dear"),
     [
         (Model("s"), DEAR),
-        (CHEAP, Model("c")),
         (Model("s", Price(0.0)), DEAR),
         (Model("s", DEAR.price), DEAR),  # as dear as the other: nothing is saved
         (Model("s", Price(1e-3, 1e-3)), DEAR),
@@ -129,7 +175,7 @@ def test_marks_make_the_cache_of_claude_worth_more() -> None:
     # Saved 0.2615; lost 100,000 * (6.25 - 0.5) = 0.575 dollars a million tokens. Over eleven turns: saved 0.5753.
     claude = Model("c", Price(5e-6, 25e-6, cache_read=0.5e-6, cache_write=6.25e-6), family="anthropic")
     marked = Demand(needs=("prompt_cache",), context_tokens=100_000, family="anthropic")
-    session = conversation("complex", context=100_000)
+    session = conversation("complex", context=100_000, easy=1_000)
 
     def tier(demand: Demand, horizon: int) -> str | None:
         return policy(TWO, CHEAP, claude, session={"horizon_turns": horizon}).choose(10, demand, session=session).tier
@@ -211,7 +257,7 @@ def test_within_a_tier_a_conversation_moves_when_that_pays() -> None:
     stayed = never.choose(50, SMALL, session=session, now=1_001.0)
     assert (stayed.model, stayed.reason) == ("a", Reason.SESSION_KEPT)
     unpriced = policy(SAME, Model("a"), priced("b", 1.0)).choose(50, SMALL, session=session, now=1_001.0)
-    assert (unpriced.model, unpriced.reason) == ("a", Reason.SESSION_KEPT)
+    assert unpriced.model == "b"  # what has no price counts as the dearest
 
 
 def test_its_own_model_goes_first_in_a_tier_that_is_asked_for_too() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 import pytest
 
 from bsgateway.catalog import CAPABILITIES, Model, models
@@ -299,6 +300,7 @@ def test_the_local_model() -> None:
         max_input_tokens=info["max_input_tokens"],
         max_output_tokens=info["max_output_tokens"],
         local=True,
+        host="llamafile http://127.0.0.1:5/v1",
     )
 
 
@@ -307,7 +309,9 @@ def test_a_stand_in_is_to_routing_what_it_stands_in_for() -> None:
     host = {"model_list": [copy.deepcopy(real)]}
     known = models([real])
     apply(host, [Served(0, "gpt", "stand_in", "OPENAI_API_KEY")], known, None, stand_in)
-    assert models(host["model_list"]) == known
+    found = models(host["model_list"])
+    assert found.keys() == known.keys()
+    assert found["gpt"] == msgspec.structs.replace(known["gpt"], host=found["gpt"].host)
 
 
 def test_no_deployment_of_the_operator_is_changed_in_place() -> None:

@@ -277,7 +277,7 @@ CALLER = Caller(key_hash="88dc28d0f030", key_alias="ci\n", team_id="team-1")
     [
         ({"bias": "much"}, "bias", Wishes()),
         ({"bias": 101, "max_tier": "simple"}, "bias", Wishes(max_tier="simple")),
-        ({"bias": -5, "max_tier": "cheap"}, "max_tier", Wishes(bias=-5, max_tier="simple")),
+        ({"bias": -5, "max_tier": "cheap"}, "max_tier (the lowest tier holds)", Wishes(bias=-5, max_tier="simple")),
         ({"min_tier": ["simple"]}, "min_tier", Wishes()),
         ({"tier": "simple"}, "tier", Wishes()),
         ("max_tier: simple", "all of it, which is no object", Wishes()),

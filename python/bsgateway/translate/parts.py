@@ -17,7 +17,7 @@ OPENAI_REASONING = "litellm_encrypted_reasoning:"
 ANTHROPIC_REASONING = "["
 GOOGLE_SIGNATURE = "__thought__"
 
-THOUGHTS = frozenset(("thinking", "redacted_thinking"))
+THOUGHTS = ("thinking", "redacted_thinking")  # no set: the type of a client may be anything
 """Types of blocks of thinking."""
 EFFORT_TOKENS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16_384}
 """Effort -> tokens that LiteLLM lets a Claude without adaptive thinking think with; Anthropic wants 1024 at least."""
