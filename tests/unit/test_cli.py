@@ -153,7 +153,8 @@ def test_check_of_a_file_with_warnings(config_file: Callable[..., Path]) -> None
     assert (result.stderr, last) == ("", f"{path}: {len(warnings)} warning(s), no mistakes: 4 models, 3 tiers")
     assert warnings[-1] == (
         f"{path}:{line}: warning: routing.mode: requests that are not rewritten go to 'middle' where only a pattern "
-        "knows their name: claude-*; add a model_list entry that serves it, such as `model_name: 'claude-*'`, or remove the pattern"
+        "knows their name: claude-*; add a model_list entry that serves it, such as `model_name: 'claude-*'`, or "
+        "remove the pattern"
     )
     problems = json.loads(run("check", str(path), "--json").stdout)["problems"]
     assert {problem["severity"] for problem in problems} == {"warning"}
