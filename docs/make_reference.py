@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from bsgateway import headers, hook
+from bsgateway import callers, headers, stamps
 from bsgateway.catalog import CAPABILITIES, NEEDS
 from bsgateway.cli import main as command_line
 from bsgateway.config import json_schema
@@ -44,8 +44,8 @@ REQUEST_HEADERS = {
     "x-bsgateway-max-tier": "No tier above this one.",
     "x-bsgateway-bias": "-100 to 100, added to the score: negative leans to cheaper tiers.",
     "x-bsgateway-dry-run": "`true`, `1` or `yes`: decide and report, and rewrite nothing.",
-    hook.NO_LOG_HEADER: "`true`, `1` or `yes`: keep this request out of the log, as far as `routing.collector.opt_out` "
-    "lets it: its words, or its whole row.",
+    callers.NO_LOG_HEADER: "`true`, `1` or `yes`: keep this request out of the log, as far as "
+    "`routing.collector.opt_out` lets it: its words, or its whole row.",
 }
 
 HEADERS = {
@@ -189,7 +189,7 @@ def _vocabulary() -> Iterator[str]:
         "in the `metadata` of a request's body. What is not listed is ignored, and `x-bsgateway-ignored` says so."
     )
     yield (
-        f"`{hook.NO_LOG}: true` in the `metadata` of a request's body does the same; it is taken out before the "
+        f"`{callers.NO_LOG}: true` in the `metadata` of a request's body does the same; it is taken out before the "
         "request goes on. Both are ignored while `routing.collector.opt_out` is `nothing`."
     )
     yield "## Response headers"
@@ -197,7 +197,7 @@ def _vocabulary() -> Iterator[str]:
         raise SystemExit("docs/make_reference.py: HEADERS differs from bsgateway.headers.HEADERS")
     yield _table(("header", "meaning"), ((f"`{name}`", HEADERS[name]) for name in headers.HEADERS))
     yield (
-        f"The same fields stand in LiteLLM's own metadata as `{hook.STAMP}`, for other callbacks and spend logs: "
+        f"The same fields stand in LiteLLM's own metadata as `{stamps.STAMP}`, for other callbacks and spend logs: "
         "`decision_id`, `method`, `original_model`, `resolved_model`, `complexity_score`, `tier`, `strategy`, "
         "`reason`, `would_use`, `changes`, `ignored`."
     )

@@ -19,7 +19,7 @@ LOG = "bsgateway.log.pipeline:_forever"
 ANALYZER = "bsgateway.gateway:make_analyzer"
 PARTS = {
     "bsgateway.hook:GatewayCallback.async_pre_call_hook": "async_pre_call_hook",
-    "bsgateway.hook:_caller": "  _caller",
+    "bsgateway.callers:_caller": "  _caller",
     "bsgateway.gateway:Gateway.begin": "  Gateway.begin",
     "bsgateway.names:Names.resolve": "    Names.resolve",
     "bsgateway.wishes:Wisher.of": "    Wisher.of",

@@ -16,12 +16,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .decision import Reason
+from .stamps import KEPT, RoutingDecision
 
 if TYPE_CHECKING:
     from litellm.proxy._types import UserAPIKeyAuth
     from litellm.router import Router
 
-    from .hook import RoutingDecision
 
 log = logging.getLogger(__name__)
 
@@ -215,8 +215,6 @@ def _routed_by(kwargs: Mapping[str, Any]) -> tuple[UserAPIKeyAuth | None, Routin
     One of the two is the client's in some formats, so only objects count that no JSON can make.
     """
     from litellm.proxy._types import UserAPIKeyAuth
-
-    from .hook import KEPT, RoutingDecision
 
     for name in _permits().METADATA:
         if isinstance(metadata := kwargs.get(name), Mapping):

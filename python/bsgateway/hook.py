@@ -13,10 +13,8 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import msgspec
 from litellm.exceptions import RateLimitError
@@ -24,55 +22,25 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from . import host, outcome
 from .access import Access
+from .callers import asker, opts_out
 from .conversations import begins, thread_id
 from .cooldowns import Cooldowns
 from .core import core
-from .decision import Caller, Decision, Method, Outcome, Reason, stamp
-from .gateway import FORMATS, Asker, Gateway, Pending, load
+from .decision import Decision, Method, Outcome, Reason, stamp
+from .gateway import FORMATS, Gateway, Pending, load
 from .headers import headers, served_group
 from .lifecycle import Lifecycle
-from .outcome import mapping, text
+from .outcome import text
 from .policy import Choice
 from .reload import Reloader
 from .reload_route import add_route
 from .sessions import Session, Sessions, after, with_stranger
+from .stamps import KEPT, METADATA, STAMP, RoutingDecision, own_metadata, stamp_of
 from .translate import FOREIGN, translate
 
 log = logging.getLogger(__name__)
 
-STAMP = "routing_decision"
-"""Key of the decision in LiteLLM's own metadata, where other callbacks and its spend logs look for it."""
-KEPT = "bsgateway_decision"
-"""The same under a key of ours: LiteLLM's router clears `routing_decision` at every attempt it makes."""
-NO_LOG_HEADER = "x-bsgateway-no-log"
-"""Request header by which a client keeps its request out of the log, as far as `collector.opt_out` lets it."""
-NO_LOG = "bsgateway_no_log"
-"""The same in the metadata of a request's body."""
-_YES = frozenset(("true", "1", "yes"))
 _DENIED = frozenset((Reason.NOT_ALLOWED, Reason.OVER_BUDGET))
-
-# Call types whose `metadata` is the client's own: LiteLLM keeps its own in `litellm_metadata` there.
-_OWN_METADATA = frozenset(("anthropic_messages", "aresponses", "responses"))
-_METADATA = ("metadata", "litellm_metadata")
-
-
-class RoutingDecision(dict[str, Any]):
-    """The stamp in LiteLLM's metadata. A class of its own, so that a `routing_decision` which a client put into its
-    metadata can never be taken for ours: JSON makes plain dicts.
-
-    `id` is the decision's. `call_id` is the request's, `group` the model group of LiteLLM's latest attempt. Google's
-    format needs them: LiteLLM answers it by a call of its own inside, which has another id and knows of no group.
-    `logged` is False for a request that opted out of the log, row and all. `conversation` is the one whose state this
-    request changed, None if it changed none. `beyond` are models above the tier that is allowed: no fallback goes
-    there.
-    """
-
-    id: UUID
-    call_id: str | None = None
-    group: str | None = None
-    logged: bool = True
-    conversation: str | None = None
-    beyond: frozenset[str] = frozenset()
 
 
 class _Refusal(NamedTuple):
@@ -171,20 +139,20 @@ class GatewayCallback(CustomLogger):
         if await self.access.refusal(key, str(data.get("model")), asked) is not None:
             raise limited
         if earlier is not None:
-            metadata = _own_metadata(data, call_type)
+            metadata = own_metadata(data, call_type)
             metadata[STAMP] = metadata[KEPT] = earlier
             earlier.call_id = text(data.get("litellm_call_id")) or earlier.call_id
 
     async def _route(self, gateway: Gateway, key: Any, cache: Any, data: dict[str, Any], call_type: str) -> _Refusal:
         """Decide, rewrite and record. Returns the models that the key may not use, best first, if there is no other."""
         _ROUTING.set(None)
-        metadata = _own_metadata(data, call_type)
+        metadata = own_metadata(data, call_type)
         if isinstance(metadata.get(KEPT), RoutingDecision):
             return _Refusal()  # LiteLLM runs the hook again for a fallback: that choice is its own
         if not isinstance(data.get("model"), str) or not data["model"]:
             return _Refusal()  # LiteLLM's own error is the right answer
         gateway.expected = self.lifecycle.expectations.tokens
-        pending = gateway.begin(data, call_type, _asker(key, data, metadata), host.knows)
+        pending = gateway.begin(data, call_type, asker(key, data, metadata), host.knows)
         if pending.target is not None:
             return await self._by_name(gateway, pending, pending.target, key, data, metadata)
         return await self._by_score(gateway, pending, key, cache, data, metadata)
@@ -348,7 +316,7 @@ class GatewayCallback(CustomLogger):
         _ROUTING.set(routing)
         routing.beyond = gateway.policy.beyond(pending.wishes)
         routing.id, routing.call_id = decision.decision_id, decision.caller.call_id
-        if self._may_opt_out and _opts_out(data):
+        if self._may_opt_out and opts_out(data):
             self.opted_out += 1
             texts = None
             routing.logged = self._opt_out == "text"
@@ -363,7 +331,7 @@ class GatewayCallback(CustomLogger):
         """Put `routing_decision` back where LiteLLM's router has just cleared it, so that logging callbacks see it;
         note which group the router is about to try; and make the body acceptable to it, if it is not the chosen one.
         `kwargs` is LiteLLM's copy for this attempt."""
-        places = [place for name in _METADATA if isinstance(place := kwargs.get(name), dict)]
+        places = [place for name in METADATA if isinstance(place := kwargs.get(name), dict)]
         for place in places:
             if isinstance(kept := place.get(KEPT), RoutingDecision):
                 place.setdefault(STAMP, kept)
@@ -395,7 +363,7 @@ class GatewayCallback(CustomLogger):
     ) -> dict[str, str] | None:
         """The `x-bsgateway-*` headers of a routed request, streamed or not, answered or failed."""
         try:
-            routing = _stamp_of(data)
+            routing = stamp_of(data)
             if routing is None:
                 return None
             return headers(routing, lambda: self._real(served_group(data, response) or routing.group))
@@ -425,7 +393,7 @@ class GatewayCallback(CustomLogger):
         """Record a request that failed before it reached a provider (a rate limit, a guardrail): no attempt is logged
         for those."""
         try:
-            routing = _stamp_of(request_data)
+            routing = stamp_of(request_data)
             if routing is not None and routing.logged:
                 self.lifecycle.record(outcome.from_refusal(routing.id, routing.call_id, original_exception))
         except Exception as error:
@@ -434,7 +402,7 @@ class GatewayCallback(CustomLogger):
     def _record_outcome(self, kwargs: dict[str, Any], start: Any, end: Any, status: str) -> None:
         try:
             params = kwargs.get("litellm_params") or {}
-            routing = _stamp_of(params) or _stamp_of(kwargs)
+            routing = stamp_of(params) or stamp_of(kwargs)
             if routing is None:
                 return
             ended = outcome.from_call(routing.id, routing.call_id, kwargs, start, end, status, routing.group)
@@ -487,57 +455,6 @@ class GatewayCallback(CustomLogger):
         """Count and say it. Only the kind of the error: its message may quote the request."""
         self.errors += 1
         log.error("%s hook failed, the request goes on: %s", where, type(error).__name__)
-
-
-def _own_metadata(data: dict[str, Any], call_type: str) -> dict[str, Any]:
-    """LiteLLM's own metadata dict of a request, made if it is missing; what the client put there is kept."""
-    name = "litellm_metadata" if call_type in _OWN_METADATA else "metadata"
-    metadata = data.get(name)
-    if not isinstance(metadata, dict):
-        metadata = data[name] = {}
-    return metadata
-
-
-def _stamp_of(holder: Mapping[str, Any]) -> RoutingDecision | None:
-    for name in _METADATA:
-        metadata = holder.get(name)
-        if isinstance(metadata, dict) and isinstance(found := metadata.get(KEPT), RoutingDecision):
-            return found
-    return None
-
-
-def _opts_out(data: dict[str, Any]) -> bool:
-    """Whether the client asks to be left out of the log. Its word is taken out of `metadata`, which is the client's own
-    or holds what the client put there: some of it goes to the provider, who may refuse a key that is not text."""
-    metadata = data.get("metadata")
-    marked = isinstance(metadata, dict) and _is_yes(metadata.pop(NO_LOG, None))
-    headers = mapping(mapping(data.get("proxy_server_request")).get("headers"))  # names in lower case, as ASGI has them
-    return marked or _is_yes(headers.get(NO_LOG_HEADER))
-
-
-def _is_yes(value: Any) -> bool:
-    return value.strip().lower() in _YES if isinstance(value, str) else isinstance(value, int) and value == 1
-
-
-def _asker(key: Any, data: dict[str, Any], metadata: dict[str, Any]) -> Asker:
-    return Asker(
-        _caller(key, data, metadata),
-        mapping(getattr(key, "metadata", None)),
-        mapping(getattr(key, "team_metadata", None)),
-    )
-
-
-def _caller(key: Any, data: dict[str, Any], metadata: dict[str, Any]) -> Caller:
-    return Caller(
-        call_id=text(data.get("litellm_call_id")),
-        session_id=text(data.get("litellm_session_id")),
-        key_hash=text(metadata.get("user_api_key_hash")),
-        key_alias=text(getattr(key, "key_alias", None)),
-        user_id=text(getattr(key, "user_id", None)),
-        team_id=text(getattr(key, "team_id", None)),
-        end_user=text(getattr(key, "end_user_id", None)),
-        user_agent=text(metadata.get("user_agent")),
-    )
 
 
 def __getattr__(name: str) -> Any:

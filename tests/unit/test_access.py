@@ -28,7 +28,8 @@ from litellm.proxy.common_utils.proxy_rate_limit_error import ProxyRateLimitErro
 from bsgateway import permits
 from bsgateway.access import Access, FallbackGuard
 from bsgateway.decision import Reason
-from bsgateway.hook import KEPT, GatewayCallback, RoutingDecision
+from bsgateway.hook import GatewayCallback
+from bsgateway.stamps import KEPT, RoutingDecision
 
 MODELS = ("small", "middle", "large")
 NOT_ALLOWED, OVER_BUDGET = Reason.NOT_ALLOWED, Reason.OVER_BUDGET

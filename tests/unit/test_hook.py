@@ -24,11 +24,13 @@ from litellm.proxy._types import UserAPIKeyAuth
 from litellm.types.utils import CallTypes, ModelResponse
 
 from bsgateway import hook
+from bsgateway.callers import NO_LOG, NO_LOG_HEADER
 from bsgateway.decision import Decision, Outcome, Reason, Texts
 from bsgateway.errors import ConfigError
 from bsgateway.gateway import FORMATS
 from bsgateway.headers import HEADERS
-from bsgateway.hook import KEPT, NO_LOG, NO_LOG_HEADER, STAMP, GatewayCallback, RoutingDecision
+from bsgateway.hook import GatewayCallback
+from bsgateway.stamps import KEPT, STAMP, RoutingDecision
 
 HARD = "Prove the theorem, derive the bound, analyze the algorithm."
 LIVE_KEY = "sk-live-0123456789"

@@ -17,7 +17,8 @@ from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from litellm.proxy._types import UserAPIKeyAuth
 
 from bsgateway.decision import Decision, Outcome
-from bsgateway.hook import KEPT, STAMP, GatewayCallback
+from bsgateway.hook import GatewayCallback
+from bsgateway.stamps import KEPT, STAMP
 
 HANG = 30.0  # seconds: a bound against hangs, not a measurement
 ANSWER = "the answer"

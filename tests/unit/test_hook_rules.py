@@ -16,8 +16,9 @@ from litellm.proxy._types import ProxyException, UserAPIKeyAuth
 from litellm.types.utils import ModelResponse
 
 from bsgateway.decision import Decision, Reason, Skipped
-from bsgateway.hook import KEPT, GatewayCallback
+from bsgateway.hook import GatewayCallback
 from bsgateway.host import marker_names
+from bsgateway.stamps import KEPT
 
 HARD = "Prove the theorem, derive the bound, analyze the algorithm."
 EASY = "hi"
