@@ -25,7 +25,7 @@ PARTS = {
     "bsgateway.wishes:Wisher.of": "    Wisher.of",
     ANALYZER: "    Analyzer.analyze (native)",
     "bsgateway.classifiers.static:StaticClassifier.classify": "    StaticClassifier.classify",
-    "bsgateway.sessions:conversation_id": "    conversation_id",
+    "bsgateway.gateway:conversation_id": "    conversation_id",
     "bsgateway.gateway:is_side_request": "    is_side_request",
     "bsgateway.sessions:Sessions.get": "  Sessions.get",
     "bsgateway.cooldowns:Cooldowns.cooling": "  Cooldowns.cooling",
