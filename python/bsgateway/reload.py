@@ -115,11 +115,13 @@ class Files:
 
 @dataclass(frozen=True)
 class _Accepted:
-    """A checked configuration, ready to decide if it is another one than before; `stamp` is that of its file."""
+    """A checked configuration, ready to decide if it is another one than before; `stamp` is that of its file, `before`
+    what was in that file, if it was there."""
 
     report: Report
     gateway: Gateway | None = None
     stamp: tuple[int, ...] | None = None
+    before: str | None = None
 
 
 class Reloader:
@@ -164,7 +166,11 @@ class Reloader:
         async with self._lock:
             try:
                 accepted = await asyncio.to_thread(self._accept)
-                self._take(accepted)
+                try:
+                    self._take(accepted)
+                except Exception:
+                    await asyncio.to_thread(self._withdraw, accepted)
+                    raise
             except RefusedError as error:
                 self.reloads_refused += 1
                 log.warning("reload by %s refused, the old configuration stays: %s", by, error)
@@ -228,8 +234,20 @@ class Reloader:
                 return _Accepted(report)
             gateway = _made(config)
             whole = config.host if self._files.served else {"routing": config.host["routing"]}
+            before = self._files.current.read_text(encoding="utf-8") if self._files.current.exists() else None
             written = write_private(self._files.current, yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
-            return _Accepted(report, gateway, _identity(written))
+            return _Accepted(report, gateway, _identity(written), before)
+
+    def _withdraw(self, accepted: _Accepted) -> None:
+        """Put back what `_accept` has replaced: otherwise the next look, here or in another worker, would take up what
+        could not be. On a thread."""
+        with self._files.locked():
+            if accepted.stamp is None or _stamp(self._files.current) != accepted.stamp:
+                return
+            if accepted.before is None:
+                self._files.current.unlink()
+            else:
+                self._seen = _identity(write_private(self._files.current, accepted.before))
 
     def _follow(self) -> _Accepted:
         """What another worker accepted. On a thread."""

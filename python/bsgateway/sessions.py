@@ -19,7 +19,7 @@ import msgspec
 log = logging.getLogger(__name__)
 
 MAX_SESSIONS = 50_000
-"""Conversations that one process remembers; the one unused for longest goes first. About 300 bytes each."""
+"""Conversations that one process remembers; the one unused for longest goes first."""
 MAX_FAMILIES = 4
 """Families of models kept per conversation."""
 STRANGER = "unknown"

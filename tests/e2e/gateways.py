@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -266,3 +266,14 @@ def start_serve(config: Path, state: Path, upstream: Upstream, *options: str, **
         config=config,
         **fields,
     )
+
+
+@contextlib.contextmanager
+def serving(config: Path, upstream: Upstream, *options: str, **fields: Any) -> Iterator[Gateway]:
+    """`start_serve` for a block, with its state beside its config. If the block succeeds, it must end well, too."""
+    running = start_serve(config, config.parent / "state", upstream, *options, **fields)
+    try:
+        yield running
+        running.stop()
+    finally:
+        running.kill()

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from e2e.clients import PROMPTS, new_request_id
-from e2e.gateways import Gateway, start_serve, write_config
+from e2e.gateways import Gateway, serving, write_config
 from e2e.records import until
 from e2e.upstream import Plan, Upstream
 
@@ -44,12 +44,8 @@ def keyed(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Itera
     config["litellm_settings"]["enable_post_custom_auth_checks"] = True
     config["router_settings"] = {"disable_cooldowns": True}  # providers that fail in one test serve the next
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    running = start_serve(path, directory / "state", upstream)
-    try:
+    with serving(path, upstream) as running:
         yield running
-        running.stop()
-    finally:
-        running.kill()
 
 
 def body(endpoint: str, model: str, prompt: str, stream: bool = False, **extra: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from e2e.clients import ENDPOINTS, PROMPTS, Reply, http, new_request_id, send
-from e2e.gateways import Gateway, start_serve, write_config
+from e2e.gateways import Gateway, serving, write_config
 from e2e.records import Log, until
 from e2e.upstream import ANSWER, Plan, Upstream
 
@@ -121,12 +121,8 @@ def ollama() -> Iterator[Ollama]:
 def alive(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream, ollama: Ollama) -> Iterator[Gateway]:
     """`bsgateway serve` with everything it adds by itself. `auto-cheapest` goes to the model of the local Ollama."""
     directory = tmp_path_factory.mktemp("alive")
-    running = start_serve(alive_config(directory, upstream, ollama), directory / "state", upstream)
-    try:
+    with serving(alive_config(directory, upstream, ollama), upstream) as running:
         yield running
-        running.stop()
-    finally:
-        running.kill()
 
 
 def alive_config(directory: Path, upstream: Upstream, ollama: Ollama) -> Path:

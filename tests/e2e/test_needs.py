@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from e2e.clients import new_request_id
-from e2e.gateways import KEY, Gateway, start_serve, write_config
+from e2e.gateways import KEY, Gateway, serving, write_config
 from e2e.upstream import Plan, Upstream
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -41,12 +41,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
         if entry["model_name"] == "small":
             entry["model_info"] |= {"max_input_tokens": WINDOW, "supports_vision": False}
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    running = start_serve(path, directory / "state", upstream)
-    try:
+    with serving(path, upstream) as running:
         yield running
-        running.stop()
-    finally:
-        running.kill()
 
 
 def body(api: str, text: str, **needs: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from e2e.clients import ENDPOINTS, MAX_TOKENS, PROMPTS, http, new_request_id, send
-from e2e.gateways import START_SECONDS, Gateway, start_litellm, start_serve, write_config
+from e2e.gateways import START_SECONDS, Gateway, serving, start_litellm, start_serve, write_config
 from e2e.records import Log, until
 from e2e.test_workers import pids
 from e2e.upstream import ANSWER, Plan, Upstream
@@ -109,12 +109,8 @@ def one_worker(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> 
     config["general_settings"]["custom_auth"] = "authenticate.authenticate"
     path.write_text(yaml.safe_dump(config))
     (directory / "authenticate.py").write_text(AUTHENTICATE.format(ordinary=ORDINARY))
-    running = start_serve(path, directory / "state", upstream)
-    try:
+    with serving(path, upstream) as running:
         yield running
-        running.stop()
-    finally:
-        running.kill()
 
 
 @pytest.fixture(scope="module")

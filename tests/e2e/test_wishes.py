@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from e2e.clients import PROMPTS, new_request_id
-from e2e.gateways import Gateway, start_serve, write_config
+from e2e.gateways import Gateway, serving, write_config
 from e2e.upstream import Call, Upstream
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
@@ -39,12 +39,8 @@ def wishing(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
     config = yaml.safe_load(path.read_text())
     config["general_settings"]["custom_auth"] = "custom_keys.authenticate"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    running = start_serve(path, directory / "state", upstream)
-    try:
+    with serving(path, upstream) as running:
         yield running
-        running.stop()
-    finally:
-        running.kill()
 
 
 async def ask(

@@ -269,6 +269,28 @@ async def test_what_does_not_fit_on_the_disk_is_not_taken_up(
     assert "failed, the old configuration stays" in caplog.text
 
 
+async def test_what_cannot_be_taken_up_is_not_left_for_the_next_look(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, other, written = site.worker(), site.worker(), site.files.current.read_bytes()
+    site.edit(bias=7)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError(SECRET)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reloading.reload_router, "follow", fail)
+        with pytest.raises(GatewayError, match="the old configuration stays: RuntimeError"):
+            await worker.reloader.reload("SIGHUP")
+    assert site.files.current.read_bytes() == written
+    for each in (worker, other):
+        await each.reloader._look()
+        assert each.config.routing.bias == 0
+    # What can be taken up later is.
+    await worker.reloader.reload("SIGHUP")
+    assert worker.config.routing.bias == 7
+
+
 async def test_all_workers_follow_the_one_that_was_asked(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "bsgateway.reload")
     asked, other = site.worker(), site.worker()
