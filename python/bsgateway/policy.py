@@ -217,13 +217,15 @@ class Policy:
         if held is None:  # the config has changed since
             return bounded, rule
         kept = min(max(held, low), high)
-        if kept != held:
+        if kept != held and bounded <= kept:
             return kept, Reason.TIER_LIMIT
         if bounded > kept:
             # Harder than the border by the margin; or than what was asked before, so that a small step over a border
             # counts as well, if it is a large one for the conversation.
             is_harder = leaning >= min(self.tiers[kept].high, session.score) + self._session.up_margin
-            return (bounded, rule or Reason.SESSION_UP) if is_harder else (kept, Reason.SESSION_KEPT)
+            if is_harder:
+                return bounded, rule or Reason.SESSION_UP
+            return kept, Reason.SESSION_KEPT if kept == held else Reason.TIER_LIMIT
         if bounded < kept:
             # Where the score's own tier cannot serve it, the one above may still be cheaper than where it is.
             target = next((tier for tier in range(bounded, kept) if self._able(case, self.tiers[tier], [])), bounded)

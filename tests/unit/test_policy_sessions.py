@@ -377,3 +377,12 @@ def test_the_cache_of_a_model_that_is_gone_is_worth_nothing() -> None:
     for model, tier in (("c", "complex"), ("gone", "simple")):
         session = conversation("complex", model, 100_000)
         assert policy(TWO, CHEAP, DEAR).choose(10, demand, session=session, now=1_001.0).tier == tier
+
+
+def test_a_limit_that_lifts_a_conversation_does_not_keep_it_from_going_up_further() -> None:
+    def chosen(raw: float) -> tuple[str | None, Reason | None]:
+        choice = policy(THREE).choose(raw, SMALL, Wishes(min_tier="medium"), conversation("simple"), 1_001.0)
+        return choice.tier, choice.reason
+
+    assert chosen(95) == ("complex", Reason.SESSION_UP)
+    assert chosen(50) == chosen(10) == ("medium", Reason.TIER_LIMIT)
