@@ -1,17 +1,22 @@
 //! [`Analyzer::analyze`]: one request body in, one [`Analysis`] out. The only call on the request path.
 
+use std::sync::Arc;
+
 use crate::ask::newest_ask;
 use crate::bound::bound;
 use crate::error::Error;
 use crate::extract::{Format, Part, Role, extract};
 use crate::features::{Exact, FEATURE_NAMES, Features, count_all, keyword_counts};
+use crate::inputs::inputs;
 use crate::json::Json;
+use crate::learned::{InForce, KnownSum, Learned, LearnedModel, Slot, WordSum};
 use crate::lexicon::Lexicon;
 use crate::memo::{AskStats, Key, Known, Memo, MemoStats, Recall};
 use crate::needs::{max_output_tokens, needs};
 use crate::score::{Contribution, Marks, SIGNALS, score};
 use crate::structure::measure;
 use crate::tokens::Encoding;
+use crate::words::words;
 
 /// What the operator sets.
 #[derive(Debug, Clone)]
@@ -43,6 +48,7 @@ pub struct Analyzer {
     exact: Exact,
     capture_chars: usize,
     memo: Option<Memo>,
+    model: Slot,
 }
 
 /// What one request is. Tokens are of the encoding in [`Settings`].
@@ -56,6 +62,8 @@ pub struct Analysis {
     pub raw_score: f64,
     /// What made the score.
     pub contributions: Vec<Contribution>,
+    /// The score of the model in force; None without one.
+    pub learned: Option<Learned>,
     /// In the order of [`FEATURE_NAMES`].
     pub features: [f64; FEATURE_NAMES.len()],
     /// What a model must be able to do.
@@ -103,7 +111,13 @@ impl Analyzer {
             exact: Exact { encoding: settings.encoding, bytes: settings.exact_token_bytes },
             capture_chars: settings.capture_chars,
             memo: Memo::new(settings.memo_bytes),
+            model: Slot::default(),
         })
+    }
+
+    /// Has `model` score the requests to come, besides the static score; None: no model does.
+    pub fn set_model(&self, model: Option<Arc<LearnedModel>>) {
+        self.model.set(model);
     }
 
     /// Analyses `body`, a request of `format`. Wrong types inside it are ignored.
@@ -117,16 +131,20 @@ impl Analyzer {
             None => recall.known(&ask.text),
         };
         let tokens = count_all(&found, &ask, self.exact, &mut recall, (&known, &known_ask));
-        let shape = self.shape(&ask.text, known_ask.key, &recall);
-        let features = Features::new(&found, &ask, &shape.structure, &tokens, shape.keywords);
+        let model = self.model.get();
+        let (stats, word_sum) = self.ask_stats(&ask.text, known_ask.key, &recall, model.as_ref());
+        let features = Features::new(&found, &ask, &stats, &tokens);
         let (raw_score, contributions) = score(&features, &self.weights, &self.marks);
+        let (features, needs) = (features.values(), needs(&body, &found));
+        let learned = model.map(|held| held.model.explain(&inputs(&features, &needs), word_sum));
         Analysis {
             format,
             score: round_half_up(raw_score),
             raw_score,
             contributions,
-            features: features.values(),
-            needs: needs(&body, &found),
+            learned,
+            features,
+            needs,
             bound: bound(&found, &ask),
             ask_tokens: tokens.ask,
             system_tokens: tokens.system,
@@ -139,15 +157,57 @@ impl Analyzer {
         }
     }
 
-    /// Structure and keywords of the ask, remembered or measured.
-    fn shape(&self, ask: &str, key: Option<Key>, recall: &Recall<'_>) -> AskStats {
-        recall.ask(key).unwrap_or_else(|| {
-            let structure = measure(ask);
-            let keywords = keyword_counts(&structure.prose, &self.keywords);
-            let stats = AskStats { structure: structure.without_prose(), keywords };
-            recall.keep_ask(key, &stats);
-            stats
-        })
+    /// What is known of the ask: remembered, or measured and kept. And its words under the model.
+    fn ask_stats(
+        &self,
+        ask: &str,
+        key: Option<Key>,
+        recall: &Recall<'_>,
+        model: Option<&InForce>,
+    ) -> (AskStats, WordSum) {
+        let known = match (recall.ask(key), model) {
+            (Some(stats), None) => return (stats, WordSum::default()),
+            (Some(stats), Some(held)) => match held.recall(stats.word_sum, &stats.words) {
+                Some(sum) => return (stats, sum),
+                None => Some(stats), // of another model
+            },
+            (None, _) => None,
+        };
+        let mut sum = WordSum::default();
+        let meet = |bucket| {
+            if let Some(held) = model {
+                held.model.add_bucket(&mut sum, bucket);
+            }
+        };
+        let mut stats = match known {
+            Some(stats) => AskStats { words: words(ask, meet), ..stats },
+            None => self.measure(ask, meet),
+        };
+        stats.word_sum = model.map(|held| held.known(sum)).unwrap_or_default();
+        recall.keep_ask(key, &stats);
+        (stats, sum)
+    }
+
+    /// Features and raw score of `body`, a chat, without the memo. Calls `meet` with each word bucket of the ask.
+    pub(crate) fn read<V: Json>(&self, body: &V, meet: impl FnMut(u32)) -> ([f64; FEATURE_NAMES.len()], f64) {
+        let found = extract(body, Format::Chat);
+        let mut known = vec![Known::default(); found.parts.len()];
+        let ask = newest_ask(&found.parts, &mut known);
+        let mut recall = Recall::new(None, found.parts.len());
+        let tokens = count_all(&found, &ask, self.exact, &mut recall, (&known, &Known::default()));
+        let features = Features::new(&found, &ask, &self.measure(&ask.text, meet), &tokens);
+        (features.values(), score(&features, &self.weights, &self.marks).0)
+    }
+
+    /// Structure, keywords and words of the ask. Calls `meet` with each word bucket when it is first met.
+    fn measure(&self, ask: &str, meet: impl FnMut(u32)) -> AskStats {
+        let (structure, prose) = measure(ask);
+        AskStats {
+            structure,
+            keywords: keyword_counts(&prose, &self.keywords),
+            words: words(ask, meet),
+            word_sum: KnownSum::default(),
+        }
     }
 
     /// What the memo holds and what came of asking it; all 0 without a memo.

@@ -3,6 +3,7 @@
 //! The ranges are spelled out, so that this crate and every Python version agree: Unicode tables differ by version.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 type Ranges = [(char, char)];
 
@@ -93,7 +94,16 @@ fn is_ascii_space(byte: u8) -> bool {
     matches!(byte, 0x09..=0x0d)
 }
 
-fn fold_char(c: char) -> char {
+/// As [`fold`], of one character.
+#[must_use]
+pub fn fold_char(c: char) -> char {
+    FOLDED.get(c as usize).copied().unwrap_or_else(|| fold_any(c))
+}
+
+/// The characters of the blocks that come first, folded: most of what is not ASCII and has a case.
+static FOLDED: LazyLock<Vec<char>> = LazyLock::new(|| ('\0'..'\u{590}').map(fold_any).collect());
+
+fn fold_any(c: char) -> char {
     match c {
         '\x09'..='\x0d' => ' ',
         '\0'..='\x7f' => c.to_ascii_lowercase(),
@@ -117,7 +127,8 @@ pub fn is_word(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_alphanumeric() || c == '_';
     }
-    !within(c, SEPARATORS) && !is_unspaced(c)
+    // Between the first and the second of these there are letters only.
+    ('\u{f8}'..'\u{e00}').contains(&c) || !within(c, SEPARATORS) && !is_unspaced(c)
 }
 
 /// Whether `c` belongs to a script that is written without spaces.
@@ -149,8 +160,38 @@ pub fn clean(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// The first `head` and the last `tail` characters of a longer text, with a line end between them, so that nothing is made
+/// of two halves.
+#[must_use]
+pub fn ends(text: &str, head: usize, tail: usize) -> Cow<'_, str> {
+    if text.len() <= head + tail {
+        return Cow::Borrowed(text); // a character is a byte or more
+    }
+    let is_ascii = |bytes: Option<&[u8]>| bytes.is_some_and(<[u8]>::is_ascii);
+    let tail_at = text.len() - tail;
+    let head_end = if is_ascii(text.as_bytes().get(..head)) {
+        Some(head)
+    } else {
+        text.char_indices().nth(head).map(|(at, _)| at)
+    };
+    let tail_start = if is_ascii(text.as_bytes().get(tail_at..)) {
+        Some(tail_at)
+    } else {
+        text.char_indices().rev().nth(tail - 1).map(|(at, _)| at)
+    };
+    match (head_end, tail_start) {
+        (Some(head_end), Some(tail_start)) if head_end < tail_start => {
+            let (head, tail) = (text.get(..head_end), text.get(tail_start..));
+            Cow::Owned([head.unwrap_or_default(), "\n", tail.unwrap_or_default()].concat())
+        }
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// `ranges` ascend.
 fn within(c: char, ranges: &Ranges) -> bool {
-    ranges.iter().any(|&(low, high)| low <= c && c <= high)
+    let after = ranges.partition_point(|&(low, _)| low <= c);
+    ranges.get(..after).and_then(<[_]>::last).is_some_and(|&(_, high)| c <= high)
 }
 
 #[cfg(test)]
@@ -163,6 +204,7 @@ mod tests {
         let all: String = ('\0'..=char::MAX).collect();
         assert_eq!(fold(&all).chars().count(), all.chars().count());
         assert_eq!(fold(&fold(&all)), fold(&all), "folding twice changes nothing");
+        assert!(all.chars().all(|c| fold_char(c) == fold_any(c)));
         let ascii: String = ('\0'..='\x7f').collect();
         assert_eq!(fold(&ascii), ascii.chars().map(fold_char).collect::<String>());
     }
@@ -181,6 +223,36 @@ mod tests {
         }
         for c in " -*'\u{a0}«—“。中のกᄀ가😀\u{e000}".chars() {
             assert!(!is_word(c), "{c}");
+        }
+    }
+
+    #[test]
+    fn letters_between_separators_and_unspaced_scripts() {
+        for c in '\0'..=char::MAX {
+            let separates =
+                if c.is_ascii() { !c.is_ascii_alphanumeric() && c != '_' } else { within(c, SEPARATORS) };
+            assert_eq!(is_word(c), !separates && !within(c, UNSPACED), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn ends_are_counted_in_characters() {
+        for (head, tail) in [("é", "ü"), ("a", "ü"), ("é", "b"), ("a", "b")] {
+            let exactly = head.repeat(5) + &tail.repeat(3);
+            assert_eq!(ends(&exactly, 5, 3), exactly);
+            for middle in ["x", "中x", "中", "xyz"] {
+                let over = [&head.repeat(5), middle, &tail.repeat(3)].concat();
+                assert_eq!(ends(&over, 5, 3), over.replace(middle, "\n"), "{over}");
+            }
+        }
+        assert_eq!(ends("short", 5, 3), "short");
+    }
+
+    #[test]
+    fn ranges_ascend() {
+        for ranges in [SPACES, CASED, SEPARATORS, UNSPACED] {
+            assert!(ranges.iter().all(|(low, high)| low <= high));
+            assert!(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0));
         }
     }
 

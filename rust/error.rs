@@ -38,9 +38,34 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// Bytes of features that are no whole number of rows.
+    #[error("features must be float64 [n, {width}], and {bytes} bytes are not", width = crate::features::FEATURE_NAMES.len())]
+    FeatureBytes {
+        /// How many there are.
+        bytes: usize,
+    },
+    /// A feature that is no count.
+    #[error("features must be finite and not negative, and {feature} of row {row} is not")]
+    FeatureValue {
+        /// The row, from 0.
+        row: usize,
+        /// Its name.
+        feature: &'static str,
+    },
+    /// Needs that do not belong to the features.
+    #[error("needs must have an item for each of the {rows} rows of features, and have {needs}")]
+    NeedRows {
+        /// Rows of features.
+        rows: usize,
+        /// Rows of needs.
+        needs: usize,
+    },
     /// A keyword set too large for one automaton.
     #[error("too many keywords: {0}")]
     Lexicon(String),
+    /// A file that is no model, or arrays that no model can predict from.
+    #[error(transparent)]
+    Model(#[from] crate::learned::Fault),
 }
 
 /// `text` as a JSON string: nothing in it can break a line of a log.

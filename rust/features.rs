@@ -1,17 +1,14 @@
 //! Parts -> the fixed, versioned feature vector: what the score reads, the log keeps and training learns from.
 
-use std::borrow::Cow;
-
 use crate::ask::Ask;
-use crate::chars::fold;
+use crate::chars::{ends, fold};
 use crate::extract::{Extract, Part, Role};
 use crate::lexicon::Lexicon;
-use crate::memo::{Known, Recall, TextStats};
-use crate::structure::Structure;
+use crate::memo::{AskStats, Known, Recall, TextStats};
 use crate::tokens::{Encoding, SAMPLED_BYTES, count_tokens, estimate_tokens, sample_tokens};
 
 /// Version of the feature vector; rows and models of another version are not comparable.
-pub const FEATURE_VERSION: u32 = 1;
+pub const FEATURE_VERSION: u32 = 2;
 
 /// Keywords are looked for in the first and the last so many characters of the ask's prose: a pasted document between them
 /// is material, not the ask.
@@ -63,18 +60,32 @@ features! {
     errors_since_ask,
     images,
     harness_bytes,
+    ask_terms,
+    ask_distinct,
+    ask_numbers,
+    ask_names,
+    ask_long_words,
+    ask_uppercase,
+    ask_symbols,
+    ask_quotes,
+    ask_brackets,
+    ask_options,
+    words_math,
+    words_science,
+    words_law,
+    words_story,
+    words_code,
+    words_reasoning,
+    words_negation,
+    words_everyday,
 }
 
 impl Features {
-    /// Puts together what the other modules measured. `keywords`: complex and simple ones.
+    /// Puts together what the other modules measured.
     #[must_use]
-    pub fn new<T>(
-        found: &Extract<T>,
-        ask: &Ask<'_>,
-        shape: &Structure<'_>,
-        tokens: &TokenCounts,
-        keywords: (usize, usize),
-    ) -> Self {
+    pub fn new<T>(found: &Extract<T>, ask: &Ask<'_>, stats: &AskStats, tokens: &TokenCounts) -> Self {
+        let AskStats { structure: shape, keywords, words, .. } = stats;
+        let [math, science, law, story, code, reasoning, negation, everyday] = words.groups;
         let since = found.results.iter().filter(|(message, _)| *message > ask.message);
         Self {
             ask_bytes: float(shape.bytes),
@@ -102,6 +113,24 @@ impl Features {
             errors_since_ask: float(since.filter(|(_, error)| *error).count()),
             images: float(found.images),
             harness_bytes: float(ask.harness_bytes),
+            ask_terms: f64::from(words.terms),
+            ask_distinct: f64::from(words.distinct),
+            ask_numbers: f64::from(words.numbers),
+            ask_names: f64::from(words.names),
+            ask_long_words: f64::from(words.long_words),
+            ask_uppercase: f64::from(words.uppercase),
+            ask_symbols: f64::from(words.symbols),
+            ask_quotes: f64::from(words.quotes),
+            ask_brackets: f64::from(words.brackets),
+            ask_options: f64::from(words.options),
+            words_math: f64::from(math),
+            words_science: f64::from(science),
+            words_law: f64::from(law),
+            words_story: f64::from(story),
+            words_code: f64::from(code),
+            words_reasoning: f64::from(reasoning),
+            words_negation: f64::from(negation),
+            words_everyday: f64::from(everyday),
         }
     }
 
@@ -211,26 +240,8 @@ impl Counter<'_, '_> {
 /// How many different complex and simple `keywords`, in this order, stand in the windows of `prose`.
 #[must_use]
 pub fn keyword_counts(prose: &str, keywords: &Lexicon<2>) -> (usize, usize) {
-    let [complex, simple] = keywords.count(&fold(&windows(prose)));
+    let [complex, simple] = keywords.count(&fold(&ends(prose, KEYWORD_WINDOW, KEYWORD_WINDOW)));
     (complex, simple)
-}
-
-fn windows(prose: &str) -> Cow<'_, str> {
-    if prose.len() <= 2 * KEYWORD_WINDOW {
-        return Cow::Borrowed(prose); // a character is a byte or more
-    }
-    let head_end = prose.char_indices().nth(KEYWORD_WINDOW);
-    let tail_start = prose.char_indices().rev().nth(KEYWORD_WINDOW - 1);
-    let (Some((head_end, _)), Some((tail_start, _))) = (head_end, tail_start) else {
-        return Cow::Borrowed(prose);
-    };
-    if tail_start <= head_end {
-        return Cow::Borrowed(prose);
-    }
-    let head = prose.get(..head_end).unwrap_or_default();
-    let tail = prose.get(tail_start..).unwrap_or_default();
-    // A line end between the windows keeps a keyword from being made of two halves.
-    Cow::Owned([head, "\n", tail].concat())
 }
 
 #[cfg(test)]
@@ -239,15 +250,6 @@ mod tests {
     use crate::ask::newest_ask;
     use crate::extract::{Format, extract};
     use serde_json::json;
-
-    #[test]
-    fn windows_are_counted_in_characters() {
-        let exactly = "é".repeat(2 * KEYWORD_WINDOW);
-        assert_eq!(windows(&exactly), exactly);
-        let over = format!("{}x{}", "é".repeat(KEYWORD_WINDOW), "ü".repeat(KEYWORD_WINDOW));
-        assert_eq!(windows(&over), over.replace('x', "\n"));
-        assert_eq!(windows("short"), "short");
-    }
 
     #[test]
     fn budget_goes_to_ask_then_system_then_newest() {

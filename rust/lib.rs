@@ -4,7 +4,7 @@
 //! binding (`py.rs`, feature `python`) is thin. Data goes one way:
 //!
 //! ```text
-//! body -> extract -> memo -> ask -> structure, tokens, lexicon -> features -> score -> Analysis
+//! body -> extract -> memo -> ask -> structure, tokens, lexicon, words -> features -> score -> Analysis
 //! ```
 //!
 //! The readable twin of this crate is `python/bsgateway/reference/`: same names, same arithmetic, bit-identical results.
@@ -33,13 +33,16 @@
 
 pub mod ask;
 pub mod bound;
+pub mod bulk;
 pub mod chars;
 pub mod estimate;
 pub mod extract;
 pub mod features;
 pub mod glob;
+pub mod inputs;
 pub mod json;
 pub mod keywords;
+pub mod learned;
 pub mod lexicon;
 pub mod memo;
 pub mod needs;
@@ -47,6 +50,7 @@ pub mod redact;
 pub mod score;
 pub mod structure;
 pub mod tokens;
+pub mod words;
 
 mod analyzer;
 mod bpe;
@@ -60,5 +64,6 @@ pub use analyzer::{Analysis, Analyzer, Settings};
 pub use error::Error;
 pub use extract::Format;
 pub use glob::GlobSet;
+pub use learned::LearnedModel;
 pub use memo::MemoStats;
 pub use tokens::Encoding;

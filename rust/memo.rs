@@ -14,7 +14,9 @@ use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, UnitWeighter};
 
 use crate::ask::Own;
+use crate::learned::KnownSum;
 use crate::structure::Structure;
+use crate::words::WordCounts;
 
 /// A shorter text is measured sooner than looked up.
 const LEAST_BYTES: usize = 16;
@@ -41,12 +43,16 @@ pub struct TextStats {
 }
 
 /// What is known of a text as the newest ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AskStats {
-    /// Its structure, without the prose.
-    pub structure: Structure<'static>,
+    /// Its structure.
+    pub structure: Structure,
     /// Complex and simple keywords.
     pub keywords: (usize, usize),
+    /// Its words, without their buckets.
+    pub words: WordCounts,
+    /// What they come to under a learned model.
+    pub word_sum: KnownSum,
 }
 
 /// A text of a request: what was stored of it, and what the request found out since.
@@ -196,7 +202,7 @@ impl<'m> Recall<'m> {
     /// Keeps `stats` of the text with this key as an ask.
     pub fn keep_ask(&self, key: Option<Key>, stats: &AskStats) {
         if let (Some(memo), Some(key)) = (self.memo, key) {
-            memo.table.insert(as_ask(key), Entry::Ask(stats.clone()));
+            memo.table.insert(as_ask(key), Entry::Ask(*stats));
         }
     }
 

@@ -2,23 +2,26 @@
 //!
 //! The GIL is kept while a request waits: an analysis takes less time than taking the GIL back can, and reads Python
 //! objects.
-//! Only `redact`, which works in the background, lets go of it.
+//! Only what works in the background lets go of it: `redact`, `LearnedModel`, and what measures many texts at once.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyMapping, PyString, PyTuple, list, tuple};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyMapping, PyString, PyTuple, list, tuple};
 
 use crate::bound::BOUND_STATES;
+use crate::bulk::{self, Buckets, FeatureBatch};
 use crate::json::{Json, Key, Node, Object};
-use crate::score::{CONSTANTS, CURVES, FLOORS, SIGNALS};
+use crate::learned::{Learned, LearnedModel};
+use crate::score::{CONSTANTS, CURVES, Contribution, FLOORS, SIGNALS};
 use crate::{
-    Analysis, Analyzer, Error, Format, GlobSet, MemoStats, Settings, chars, features, keywords, redact,
-    tokens,
+    Analysis, Analyzer, Error, Format, GlobSet, MemoStats, Settings, chars, features, inputs, keywords,
+    redact, tokens, words,
 };
 
 impl From<Error> for PyErr {
@@ -211,8 +214,16 @@ impl PyAnalysis {
     }
     #[getter]
     fn contributions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let shares = self.0.contributions.iter();
-        PyTuple::new(py, shares.map(|share| (share.signal, share.value, share.weight, share.points)))
+        shares(py, &self.0.contributions)
+    }
+    /// What the model in force makes of it: its id, the probability 0-1, contributions; None without one.
+    #[getter]
+    #[allow(clippy::type_complexity)] // a tuple in Python
+    fn learned<'py>(&self, py: Python<'py>) -> PyResult<Option<(&str, f64, Bound<'py, PyTuple>)>> {
+        let Some(Learned { scorer_id, probability, contributions }) = &self.0.learned else {
+            return Ok(None);
+        };
+        Ok(Some((scorer_id.as_ref(), *probability, shares(py, contributions)?)))
     }
     #[getter]
     fn features<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
@@ -302,9 +313,120 @@ impl PyAnalyzer {
         let format: Format = Text::new(format).as_ref().parse()?;
         guarded(|| PyAnalysis(self.0.analyze(Value(body), format)))
     }
+    /// What each of `texts` is as a chat request of one user message. The memo is left out of it; the GIL is released.
+    fn featurize(&self, py: Python<'_>, texts: Vec<Bound<'_, PyString>>) -> PyResult<PyFeatureBatch> {
+        let texts: Vec<Text> = texts.iter().map(Text::new).collect();
+        let batch = py.detach(|| guarded(|| self.0.featurize(&texts)))?;
+        Ok(PyFeatureBatch::new(py, &batch))
+    }
+    /// Have `model` score the requests to come, as `Analysis.learned`; None: no model does.
+    #[pyo3(signature = (model))]
+    fn set_model(&self, model: Option<&Bound<'_, PyLearnedModel>>) {
+        self.0.set_model(model.map(|model| Arc::clone(&model.get().0)));
+    }
     /// What the memo holds and what came of asking it so far; all 0 when `memo_bytes` is 0.
     fn memo_stats(&self) -> PyMemoStats {
         PyMemoStats(self.0.memo_stats())
+    }
+}
+
+/// What `n` texts are: arrays in the byte order of the machine, row by row.
+#[pyclass(name = "FeatureBatch", module = "bsgateway._core", frozen)]
+struct PyFeatureBatch {
+    /// float64 [n, len(FEATURE_NAMES)].
+    #[pyo3(get)]
+    features: Py<PyBytes>,
+    /// float64 [n]: the raw static scores.
+    #[pyo3(get, name = "static")]
+    static_scores: Py<PyBytes>,
+    /// int64 [n + 1]: the word buckets of text i are `indices[indptr[i]:indptr[i + 1]]`, each once.
+    #[pyo3(get)]
+    indptr: Py<PyBytes>,
+    /// int32: the word buckets.
+    #[pyo3(get)]
+    indices: Py<PyBytes>,
+}
+
+impl PyFeatureBatch {
+    fn new(py: Python<'_>, batch: &FeatureBatch) -> Self {
+        let FeatureBatch { features, static_scores, buckets } = batch;
+        let bytes = |array| PyBytes::new(py, array).unbind();
+        Self {
+            features: bytes(features),
+            static_scores: bytes(static_scores),
+            indptr: bytes(&buckets.indptr),
+            indices: bytes(&buckets.indices),
+        }
+    }
+}
+
+/// The word buckets of `texts`, which are asks: int64 [n + 1] and int32, as in a `FeatureBatch`. The GIL is released.
+#[pyfunction]
+fn word_buckets<'py>(
+    py: Python<'py>,
+    texts: Vec<Bound<'py, PyString>>,
+) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+    let texts: Vec<Text> = texts.iter().map(Text::new).collect();
+    let Buckets { indptr, indices, .. } = py.detach(|| guarded(|| bulk::word_buckets(&texts)))?;
+    Ok((PyBytes::new(py, &indptr), PyBytes::new(py, &indices)))
+}
+
+/// The inputs of a learned model, float64 [n, len(INPUT_NAMES)], of `features`, float64 [n, len(FEATURE_NAMES)], and the
+/// needs of each row, or none. Raises ValueError where these do not fit each other. The GIL is released.
+#[pyfunction]
+fn model_inputs<'py>(
+    py: Python<'py>,
+    features: PyBackedBytes,
+    needs: Option<Vec<Vec<String>>>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let found = py.detach(|| guarded(|| bulk::model_inputs(&features, needs.as_deref())))??;
+    Ok(PyBytes::new(py, &found))
+}
+
+fn shares<'py>(py: Python<'py>, contributions: &[Contribution]) -> PyResult<Bound<'py, PyTuple>> {
+    let shares = contributions.iter();
+    PyTuple::new(py, shares.map(|share| (share.signal, share.value, share.weight, share.points)))
+}
+
+/// A model out of the bytes of its file. Raises ValueError with the reason for a file that is not exactly right. The GIL is
+/// released.
+#[pyclass(name = "LearnedModel", module = "bsgateway._core", frozen)]
+struct PyLearnedModel(Arc<LearnedModel>);
+
+#[pymethods]
+impl PyLearnedModel {
+    #[new]
+    fn new(py: Python<'_>, data: PyBackedBytes) -> PyResult<Self> {
+        Ok(Self(Arc::new(py.detach(|| guarded(|| LearnedModel::new(&data)))??)))
+    }
+    #[getter]
+    fn id(&self) -> &str {
+        self.0.id()
+    }
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+    #[getter]
+    fn description(&self) -> &str {
+        self.0.description()
+    }
+    /// Margins and probabilities, float64 [n] each, of `inputs`, float64 [n, len(INPUT_NAMES)] row by row, and of the word
+    /// buckets `indices`, int32: those from `indptr[i]` to `indptr[i + 1]`, int64 [n + 1], belong to row i. Raises
+    /// ValueError where these do not fit each other. The GIL is released.
+    fn predict<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: PyBackedBytes,
+        indptr: PyBackedBytes,
+        indices: PyBackedBytes,
+    ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let work = || self.0.predict(&inputs, &indptr, &indices);
+        let (margins, probabilities) = py.detach(|| guarded(work))??;
+        Ok((PyBytes::new(py, &margins), PyBytes::new(py, &probabilities)))
+    }
+    fn __repr__(&self) -> String {
+        format!("LearnedModel(id='{}', kind='{}')", self.0.id(), self.0.kind())
     }
 }
 
@@ -447,11 +569,15 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("BOUND_STATES", PyTuple::new(py, BOUND_STATES)?)?;
     module.add("FEATURE_VERSION", features::FEATURE_VERSION)?;
     module.add("FEATURE_NAMES", PyTuple::new(py, features::FEATURE_NAMES)?)?;
+    module.add("INPUT_NAMES", PyTuple::new(py, inputs::INPUT_NAMES)?)?;
+    module.add("WORD_BUCKETS", words::WORD_BUCKETS)?;
     module.add("SIGNALS", PyTuple::new(py, SIGNALS)?)?;
     module.add("REDACTION_PLACEHOLDERS", PyTuple::new(py, redact::REDACTION_PLACEHOLDERS)?)?;
     module.add_class::<PyAnalysis>()?;
     module.add_class::<PyAnalyzer>()?;
+    module.add_class::<PyFeatureBatch>()?;
     module.add_class::<PyGlobSet>()?;
+    module.add_class::<PyLearnedModel>()?;
     module.add_class::<PyMemoStats>()?;
     module.add_function(wrap_pyfunction!(count_tokens, module)?)?;
     module.add_function(wrap_pyfunction!(estimate_tokens, module)?)?;
@@ -461,5 +587,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(score_table, module)?)?;
     module.add_function(wrap_pyfunction!(redact_text, module)?)?;
     module.add_function(wrap_pyfunction!(warm, module)?)?;
+    module.add_function(wrap_pyfunction!(word_buckets, module)?)?;
+    module.add_function(wrap_pyfunction!(model_inputs, module)?)?;
     Ok(())
 }

@@ -45,8 +45,8 @@ const TRACE_STARTS: [&str; 8] = [
 ];
 
 /// Counts over one text.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Structure<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Structure {
     /// Bytes of UTF-8.
     pub bytes: usize,
     /// Lines; an empty text is one.
@@ -71,22 +71,13 @@ pub struct Structure<'a> {
     pub inline_code: usize,
     /// Lines of a stack trace.
     pub stack_lines: usize,
-    /// The text outside code fences, lines joined by a line end.
-    pub prose: Cow<'a, str>,
 }
 
-impl Structure<'_> {
-    /// The counts alone.
-    #[must_use]
-    pub fn without_prose(&self) -> Structure<'static> {
-        Structure { prose: Cow::Borrowed(""), ..*self }
-    }
-}
-
-/// Structure of `text`. A fence is a line that begins, after white space, with three or more \` or ~; it closes with a
-/// line of at least as many of the same and nothing else, or at the end of the text.
+/// Structure of `text`, and its prose: what is outside code fences, lines joined by a line end. A fence is a line that
+/// begins, after white space, with three or more \` or ~; it closes with a line of at least as many of the same and nothing
+/// else, or at the end of the text.
 #[must_use]
-pub fn measure(text: &str) -> Structure<'_> {
+pub fn measure(text: &str) -> (Structure, Cow<'_, str>) {
     let bytes = text.as_bytes();
     let mut shape = Structure { bytes: text.len(), ..Structure::default() };
     count_characters(bytes, &mut shape);
@@ -124,8 +115,8 @@ pub fn measure(text: &str) -> Structure<'_> {
         }
         start = end + 1;
     }
-    shape.prose = if shape.fences == 0 { Cow::Borrowed(text) } else { prose.join() };
-    shape
+    let prose = if shape.fences == 0 { Cow::Borrowed(text) } else { prose.join() };
+    (shape, prose)
 }
 
 /// The lines outside fences, gathered as runs of the text: a slice each, not a slice a line.
@@ -158,7 +149,7 @@ impl<'a> Prose<'a> {
 }
 
 /// Over bytes: white space, digits and the like are ASCII, and no byte of a longer character is.
-fn count_characters(bytes: &[u8], shape: &mut Structure<'_>) {
+fn count_characters(bytes: &[u8], shape: &mut Structure) {
     let after = bytes.get(1..).unwrap_or_default();
     let starts_text = usize::from(bytes.first().is_some_and(|&byte| !is_white(byte)));
     shape.words = starts_text + count(bytes, after, |byte, next| is_white(byte) & !is_white(next));
@@ -272,55 +263,59 @@ fn is_trace_line(line: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn shape(text: &str) -> Structure {
+        measure(text).0
+    }
+
     #[test]
     fn counts_characters_and_words() {
-        let shape = measure("Zwei Äpfel, 3 、 oder？\r\n\tnicht? ");
+        let shape = shape("Zwei Äpfel, 3 、 oder？\r\n\tnicht? ");
         assert_eq!((shape.lines, shape.words, shape.digits, shape.commas, shape.questions), (2, 6, 1, 2, 2));
         assert_eq!(shape.non_ascii, 3);
         assert_eq!(shape.bytes, "Zwei Äpfel, 3 、 oder？\r\n\tnicht? ".len());
-        assert_eq!(measure(""), Structure { lines: 1, ..Structure::default() });
+        assert_eq!(measure("").0, Structure { lines: 1, ..Structure::default() });
     }
 
     #[test]
     fn fences() {
-        let shape = measure("a\n```rust\nfn x() {}\n``\n~~~\n````\nb\n  ~~~~\nc\n~~~\nd");
+        let (shape, prose) = measure("a\n```rust\nfn x() {}\n``\n~~~\n````\nb\n  ~~~~\nc\n~~~\nd");
         assert_eq!((shape.fences, shape.code_lines), (2, 6));
-        assert_eq!(shape.prose, "a\nb");
-        let unclosed = measure("```\nx\n");
-        assert_eq!((unclosed.fences, unclosed.code_lines, unclosed.prose.as_ref()), (1, 2, ""));
-        assert_eq!(measure("``\nx").fences, 0);
-        assert!(matches!(measure("no fence\n").prose, Cow::Borrowed("no fence\n")));
+        assert_eq!(prose, "a\nb");
+        let (unclosed, prose) = measure("```\nx\n");
+        assert_eq!((unclosed.fences, unclosed.code_lines, prose.as_ref()), (1, 2, ""));
+        assert_eq!(measure("``\nx").0.fences, 0);
+        assert!(matches!(measure("no fence\n").1, Cow::Borrowed("no fence\n")));
     }
 
     #[test]
     fn code_outside_fences() {
         let shape =
-            measure("  def f(x):\nclasses are fun\nint x = 3;\n}\nplain (see):\nuse `a`, `b` and ` alone");
+            shape("  def f(x):\nclasses are fun\nint x = 3;\n}\nplain (see):\nuse `a`, `b` and ` alone");
         assert_eq!((shape.code_lines, shape.inline_code), (4, 2));
     }
 
     #[test]
     fn list_items() {
-        assert_eq!(measure("- a\n * b\n+ c\n1. d\n123) e").list_items, 5);
-        assert_eq!(measure("-a\n1.x\n1234. y\n1 z\n*").list_items, 0);
-        assert_eq!(measure("```\n- a\n```").list_items, 0);
+        assert_eq!(shape("- a\n * b\n+ c\n1. d\n123) e").list_items, 5);
+        assert_eq!(shape("-a\n1.x\n1234. y\n1 z\n*").list_items, 0);
+        assert_eq!(shape("```\n- a\n```").list_items, 0);
     }
 
     #[test]
     fn stack_traces() {
         let python = "Traceback (most recent call last):\n  File \"a.py\", line 3, in f\n    g()";
-        assert_eq!(measure(python).stack_lines, 2);
+        assert_eq!(shape(python).stack_lines, 2);
         let java = "Exception in thread \"main\" X\n\tat a.b(C.java:1)\n\tat a.b(C.java:2\nat home";
-        assert_eq!(measure(java).stack_lines, 2);
-        assert_eq!(measure("```\npanic: no\n```").stack_lines, 1, "inside a fence, too");
-        assert_eq!(measure("File \", line 1").stack_lines, 1);
+        assert_eq!(shape(java).stack_lines, 2);
+        assert_eq!(shape("```\npanic: no\n```").stack_lines, 1, "inside a fence, too");
+        assert_eq!(shape("File \", line 1").stack_lines, 1);
     }
 
     #[test]
     fn hostile_texts_end() {
         for unit in ["`", "`\n", "~~~~\n", "```\n", " ", "\n", "?", "1. ", "é", "File \""] {
             let text = unit.repeat(1_000_000 / unit.len());
-            assert_eq!(measure(&text).bytes, text.len());
+            assert_eq!(shape(&text).bytes, text.len());
         }
     }
 }

@@ -7,26 +7,36 @@ __all__ = [
     "BOUND_STATES",
     "FEATURE_NAMES",
     "FEATURE_VERSION",
+    "INPUT_NAMES",
     "REDACTION_PLACEHOLDERS",
     "SIGNALS",
+    "WORD_BUCKETS",
     "Analysis",
     "Analyzer",
+    "FeatureBatch",
     "GlobSet",
+    "LearnedModel",
     "MemoStats",
     "count_tokens",
     "default_complex_keywords",
     "default_simple_keywords",
     "estimate_tokens",
+    "model_inputs",
     "redact",
     "sample_tokens",
     "score_table",
     "warm",
+    "word_buckets",
 ]
 
 FEATURE_VERSION: int
 """Version of the feature vector; rows and models of another version are not comparable."""
 FEATURE_NAMES: tuple[str, ...]
 """Names of `Analysis.features`, in order."""
+INPUT_NAMES: tuple[str, ...]
+"""Names of the dense inputs of a learned model, in order."""
+WORD_BUCKETS: int
+"""How many buckets there are for terms and pairs of terms."""
 SIGNALS: tuple[str, ...]
 """Names of the six weighted signals, in order."""
 BOUND_STATES: tuple[str, ...]
@@ -61,6 +71,15 @@ def warm(encoding: str) -> None:
     """Build the tables that `count_tokens` needs for `encoding`, so that no request waits for them. Raises ValueError
     for an unknown encoding."""
 
+def word_buckets(texts: Sequence[str]) -> tuple[bytes, bytes]:
+    """The word buckets of `texts`, which are asks: int64 [n + 1] and int32, `indptr` and `indices` of a `FeatureBatch`.
+    The GIL is released."""
+
+def model_inputs(features: bytes, needs: Sequence[Sequence[str]] | None) -> bytes:
+    """The inputs of a learned model, float64 [n, len(INPUT_NAMES)], of `features`, float64 [n, len(FEATURE_NAMES)],
+    and the needs of each row, or none. Raises ValueError where these do not fit each other, or a feature is no count.
+    The GIL is released."""
+
 def default_complex_keywords() -> tuple[str, ...]:
     """Keywords that speak for a hard request, when the config gives none."""
 
@@ -94,6 +113,15 @@ class Analysis:
     def contributions(self) -> tuple[tuple[str, float, float, float], ...]:
         """What made the score: signal, its value 0-100, weight 0-1, points; the points add up to the raw score. A floor
         that lifted the score stands last as `floor:<name>`, with weight 0."""
+    @property
+    def learned(self) -> tuple[str, float, tuple[tuple[str, float, float, float], ...]] | None:
+        """What the model in force makes of it: its id, the probability 0-1 that its calibration gives, and what that is
+        made of; None without a model.
+
+        Of these contributions, `base` is the score of the bias alone, with the weight 0. A straight line leads from
+        there to the score: of each input and of the `words`, the value is what it adds to the margin, the weight the
+        points for one of the margin. The eight with the most points, up or down, have names; the others are summed up
+        as `other`. All points add up to 100 times the probability."""
     @property
     def features(self) -> tuple[float, ...]: ...
     @property
@@ -146,8 +174,53 @@ class Analyzer:
     def analyze(self, body: Any, format: str) -> Analysis:
         """Analyse `body`, the JSON object of a request in `format`: chat, messages, responses, completions or
         generate_content. Wrong types inside it are ignored. Raises ValueError only for an unknown format."""
+    def featurize(self, texts: Sequence[str]) -> FeatureBatch:
+        """What each of `texts` is as a chat request of one user message. The memo is left out of it; the GIL is
+        released. Raises TypeError for anything but a sequence of str."""
+    def set_model(self, model: LearnedModel | None) -> None:
+        """Have `model` score the requests to come, as `Analysis.learned`; None: no model does. Those in flight keep the
+        model that they have begun with."""
     def memo_stats(self) -> MemoStats:
         """What the memo holds and what came of asking it so far; all 0 when `memo_bytes` is 0."""
+
+@final
+class FeatureBatch:
+    """What `n` texts are: arrays in the byte order of the machine, row by row, which `numpy.frombuffer` reads without a
+    copy."""
+
+    @property
+    def features(self) -> bytes:
+        """float64 [n, len(FEATURE_NAMES)]."""
+    @property
+    def static(self) -> bytes:
+        """float64 [n]: the raw static scores."""
+    @property
+    def indptr(self) -> bytes:
+        """int64 [n + 1]: the word buckets of text i are `indices[indptr[i]:indptr[i + 1]]`, each once."""
+    @property
+    def indices(self) -> bytes:
+        """int32: the word buckets of the asks."""
+
+@final
+class LearnedModel:
+    """A model out of the bytes of its file: safetensors, of at most 8 MiB, as `bsgateway.learn.model_file` writes it.
+    Raises ValueError with the reason for one that is not exactly right. The GIL is released. Frozen, and safe to share
+    by all threads."""
+
+    def __new__(cls, data: bytes) -> LearnedModel: ...
+    @property
+    def id(self) -> str:
+        """The first 12 hexadecimal digits of the checksum in the file."""
+    @property
+    def kind(self) -> str:
+        """`prior` (comes with the package) or `trained`."""
+    @property
+    def description(self) -> str:
+        """The JSON text that its maker put into it."""
+    def predict(self, inputs: bytes, indptr: bytes, indices: bytes) -> tuple[bytes, bytes]:
+        """Margins and probabilities, float64 [n] each, of `inputs`, float64 [n, len(INPUT_NAMES)] row by row, and of
+        the word buckets `indices`, int32: those from `indptr[i]` to `indptr[i + 1]`, int64 [n + 1], belong to row i. An
+        input that is NaN adds nothing. Raises ValueError where these do not fit each other. The GIL is released."""
 
 @final
 class MemoStats:

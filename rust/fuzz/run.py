@@ -11,6 +11,7 @@ then in artifacts/TARGET, and belongs into tests/attacks/ with the fix. 2 if fuz
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import re
@@ -26,13 +27,36 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ATTACKS = ROOT / "tests" / "attacks" / "bodies"
-TARGETS = ("extract", "glob", "redact", "texts", "tokens")
-MAX_BYTES = {"extract": 8192, "glob": 400, "redact": 4096, "texts": 16384, "tokens": 4096}
-DICTIONARIES = {"extract": "extract.dict", "redact": "redact.dict", "texts": "texts.dict", "tokens": "texts.dict"}
+TARGETS = ("extract", "glob", "models", "redact", "texts", "tokens", "words")
+MAX_BYTES = {
+    "extract": 8192,
+    "glob": 400,
+    "models": 8192,
+    "redact": 4096,
+    "texts": 16384,
+    "tokens": 4096,
+    "words": 16384,
+}
+DICTIONARIES = {
+    "extract": "extract.dict",
+    "models": "models.dict",
+    "redact": "redact.dict",
+    "texts": "texts.dict",
+    "tokens": "texts.dict",
+    "words": "texts.dict",
+}
 HANG = 20  # seconds that one input may take
 # How often --smoke runs a target, some ten seconds. A number of runs from one seed, not a time, so that a slow machine
 # does the same work; nearly the same inputs, too: addresses and the memo's random key lead the fuzzer aside a little.
-SMOKE = {"extract": 40_000, "glob": 500_000, "redact": 20_000, "texts": 150_000, "tokens": 120_000}
+SMOKE = {
+    "extract": 40_000,
+    "glob": 500_000,
+    "models": 20_000,
+    "redact": 20_000,
+    "texts": 150_000,
+    "tokens": 120_000,
+    "words": 100_000,
+}
 COVERAGE = (
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -88,6 +112,11 @@ def write_seeds(target: str, folder: Path) -> None:
         for name in ("positives.tsv", "lookalikes.tsv"):
             lines = (ROOT / "tests" / "redaction" / name).read_text(encoding="utf-8").splitlines()
             texts += [line.split("\t")[2] for line in lines if not line.startswith("#")]
+    elif target == "models":
+        for path in sorted((ATTACKS.parent / "models").glob("*.gz")):
+            data = gzip.decompress(path.read_bytes())
+            length = int.from_bytes(data[:8], "little")
+            texts += ["\1" + data[8 : 8 + length].decode("utf-8", "replace")] if length < len(data) else []
     for number, text in enumerate(texts):
         (folder / f"attack-{number}").write_bytes(text.encode("utf-8", "surrogatepass"))
 

@@ -67,7 +67,12 @@ fn any_capacity_is_kept() {
 fn asks_count_as_entries_and_are_bounded_too() {
     let memo = Memo::new(100_000).unwrap();
     let recall = Recall::new(Some(&memo), 1);
-    let stats = AskStats { structure: Structure { words: 3, ..Structure::default() }, keywords: (1, 2) };
+    let stats = AskStats {
+        structure: Structure { words: 3, ..Structure::default() },
+        keywords: (1, 2),
+        words: WordCounts::default(),
+        word_sum: KnownSum::default(),
+    };
     for number in 0..10_000 {
         recall.keep_ask(recall.known(&text(number)).key, &stats);
     }
@@ -162,12 +167,17 @@ fn similar_texts_have_hashes_of_their_own() {
 fn a_text_and_the_ask_of_its_words_do_not_meet() {
     let memo = Memo::new(1 << 20).unwrap();
     let recall = Recall::new(Some(&memo), 1);
-    let ask = AskStats { structure: Structure { lines: 7, ..Structure::default() }, keywords: (1, 2) };
+    let ask = AskStats {
+        structure: Structure { lines: 7, ..Structure::default() },
+        keywords: (1, 2),
+        words: WordCounts::default(),
+        word_sum: KnownSum::default(),
+    };
     let (first, second) = (recall.known(&text(1)).key, recall.known(&text(2)).key);
     recall.keep_text(first, stats_of("first"));
     assert_eq!((recall.text(first), recall.ask(first)), (Some(stats_of("first")), None));
     recall.keep_ask(second, &ask);
-    assert_eq!((recall.text(second), recall.ask(second)), (None, Some(ask.clone())));
+    assert_eq!((recall.text(second), recall.ask(second)), (None, Some(ask)));
     recall.keep_ask(first, &ask);
     assert_eq!((recall.text(first), recall.ask(first)), (Some(stats_of("first")), Some(ask)));
     assert_eq!(memo.stats().entries, 3);

@@ -6,10 +6,13 @@ import pytest
 
 from bsgateway import _core, reference
 
+CONSTANTS = (
+    "BOUND_STATES", "FEATURE_NAMES", "FEATURE_VERSION", "INPUT_NAMES", "REDACTION_PLACEHOLDERS", "SIGNALS",
+    "WORD_BUCKETS",
+)  # fmt: skip
 
-@pytest.mark.parametrize(
-    "name", ["BOUND_STATES", "FEATURE_NAMES", "FEATURE_VERSION", "REDACTION_PLACEHOLDERS", "SIGNALS"]
-)
+
+@pytest.mark.parametrize("name", CONSTANTS)
 def test_constants(name: str) -> None:
     assert repr(getattr(_core, name)) == repr(getattr(reference, name))
 

@@ -96,6 +96,22 @@ def test_analyses(core: Any, memo_bytes: int) -> None:
 
 
 @CORES
+def test_batches(core: Any) -> None:
+    random = Random(4)
+    texts = [_text(random, random.choice([1, 5, 50])) for _ in range(100 if core is _core else 20)]
+    analyzer = core.Analyzer(**arguments())
+
+    def work(_: int) -> list[bytes]:
+        batch = analyzer.featurize(texts)
+        inputs = core.model_inputs(batch.features, None)
+        return [batch.features, batch.static, batch.indptr, batch.indices, *core.word_buckets(texts), inputs]
+
+    expected = work(0)
+    for found in on_many_threads(work):
+        assert found == expected
+
+
+@CORES
 def test_first_matches(core: Any) -> None:
     patterns = [f"vendor-{n}/*[0-{n % 10}]?" for n in range(100)] + ["*"]
     names = [f"vendor-{n % 120}/model-{n}x" for n in range(500)]

@@ -9,6 +9,7 @@ import pytest
 from bsgateway.reference.extract import extract, newest_ask
 from bsgateway.reference.features import (
     FEATURE_NAMES,
+    FEATURE_VERSION,
     KEYWORD_WINDOW,
     TokenCounts,
     count_all,
@@ -19,6 +20,15 @@ from bsgateway.reference.lexicon import Lexicon
 from bsgateway.reference.memo import Memo
 from bsgateway.reference.structure import measure
 from bsgateway.reference.tokens import count_tokens, estimate_tokens
+from bsgateway.reference.words import words
+
+# The features of version 1, which stand in logs.
+VERSION_1 = (
+    "ask_bytes", "ask_tokens", "ask_words", "ask_lines", "ask_digits", "ask_commas", "ask_questions",
+    "ask_list_items", "ask_fences", "ask_code_lines", "ask_inline_code", "ask_stack_lines", "ask_non_ascii",
+    "complex_keywords", "simple_keywords", "system_tokens", "context_tokens", "tools", "tool_tokens", "turns",
+    "messages", "results_since_ask", "errors_since_ask", "images", "harness_bytes",
+)  # fmt: skip
 
 
 def tokens(body: dict[str, Any], budget: int = 10**6, format: str = "chat") -> TokenCounts:
@@ -120,6 +130,12 @@ def test_a_keyword_is_not_made_of_two_halves() -> None:
     assert keywords(head + "bet" + "-" * 5000) == (1, 1)  # cut at the window, the word ends there
 
 
+def test_a_newer_version_only_adds_features() -> None:
+    assert FEATURE_VERSION == 2
+    assert FEATURE_NAMES[: len(VERSION_1)] == VERSION_1
+    assert len(set(FEATURE_NAMES)) == len(FEATURE_NAMES) > len(VERSION_1)
+
+
 def test_the_vector() -> None:
     text = "Why? See:\n- `a`\n- b\n1, 2\n```\nx = 1\n```\nalpha é"
     body = {
@@ -135,7 +151,7 @@ def test_the_vector() -> None:
     found = extract(body, "chat")
     ask = newest_ask(found.parts)
     counts = TokenCounts(11, 22, 33, 44, True)
-    features = vector(found, ask, measure(ask.text), counts, (5, 6))
+    features = vector(found, ask, measure(ask.text), counts, (5, 6), words(ask.text))
     assert list(features) == list(FEATURE_NAMES)
     assert all(type(value) is float for value in features.values())
     assert features == {
@@ -164,6 +180,24 @@ def test_the_vector() -> None:
         "errors_since_ask": 1,
         "images": 1,
         "harness_bytes": len("<reminder>r</reminder>"),
+        "ask_terms": 27,
+        "ask_distinct": len(words(text).buckets),
+        "ask_numbers": 3,
+        "ask_names": 0,
+        "ask_long_words": 0,
+        "ask_uppercase": 2,
+        "ask_symbols": 1,
+        "ask_quotes": 0,
+        "ask_brackets": 0,
+        "ask_options": 0,
+        "words_math": 0,
+        "words_science": 0,
+        "words_law": 0,
+        "words_story": 0,
+        "words_code": 0,
+        "words_reasoning": 1,
+        "words_negation": 0,
+        "words_everyday": 0,
     }
 
 
@@ -171,5 +205,6 @@ def test_results_before_the_ask_are_history() -> None:
     result = {"role": "user", "content": [{"type": "tool_result", "content": "t", "is_error": True}]}
     body = {"messages": [result, {"role": "user", "content": "ask"}, result, result]}
     found = extract(body, "chat")
-    features = vector(found, newest_ask(found.parts), measure("ask"), TokenCounts(0, 0, 0, 0, True), (0, 0))
+    ask, counts = newest_ask(found.parts), TokenCounts(0, 0, 0, 0, True)
+    features = vector(found, ask, measure("ask"), counts, (0, 0), words("ask"))
     assert (features["results_since_ask"], features["errors_since_ask"]) == (2, 2)

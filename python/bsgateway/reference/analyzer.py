@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .bound import bound
-from .extract import extract, newest_ask
-from .features import count_all, keyword_counts, vector
+from .bulk import FeatureBatch, all_texts, packed
+from .extract import Ask, Extract, extract, newest_ask
+from .features import TokenCounts, count_all, keyword_counts, vector
+from .inputs import inputs
+from .learned import LearnedModel
 from .lexicon import Lexicon
 from .memo import Memo, MemoStats
 from .needs import max_output_tokens, needs
 from .score import SIGNALS, highest_floor, signal_values
 from .structure import measure
 from .tokens import checked
+from .words import Words, words
 
 Contribution = tuple[str, float, float, float]
 """A signal's share of the score: signal, value, weight, points. The points of all add up to the raw score.
@@ -29,14 +34,17 @@ last as signal `floor:<name>`, value the floor, weight 0.
 class Analysis:
     """What one request is. `score` is `raw_score` rounded half up; tokens are of the analyzer's encoding.
 
-    `bound`: what in the conversation belongs to the model or provider that wrote it, some of `BOUND_STATES`. `ask` and
-    `system` are the first `capture_chars` characters of those texts, or empty when capture is off.
+    `learned`: what the model in force makes of it: its id, the probability 0-1, and contributions whose points add up
+    to 100 times the probability (see `LearnedModel.explain`); None without one. `bound`: what in the conversation
+    belongs to the model or provider that wrote it, some of `BOUND_STATES`. `ask` and `system` are the first
+    `capture_chars` characters of those texts, or empty when capture is off.
     """
 
     format: str
     score: int
     raw_score: float
     contributions: tuple[Contribution, ...]
+    learned: tuple[str, float, tuple[Contribution, ...]] | None
     features: tuple[float, ...]
     needs: tuple[str, ...]
     bound: tuple[str, ...]
@@ -92,6 +100,11 @@ class Analyzer:
         self._budget = exact_token_bytes
         self._capture = capture_chars
         self._memo = Memo(memo_bytes)
+        self._model: LearnedModel | None = None
+
+    def set_model(self, model: LearnedModel | None) -> None:
+        """Have `model` score the requests to come, as `Analysis.learned`; None: no model does."""
+        self._model = model
 
     def analyze(self, body: Any, format: str) -> Analysis:
         """Analyse `body`, the JSON object of a request in one of `extract.FORMATS`. Wrong types inside it are ignored.
@@ -100,18 +113,20 @@ class Analyzer:
         """
         found = extract(body, format)
         ask = newest_ask(found.parts)
-        shape = measure(ask.text)
         tokens = count_all(found, ask, self._encoding, self._budget, self._memo)
-        features = vector(found, ask, shape, tokens, keyword_counts(shape.prose, self._complex, self._simple))
+        of_ask = words(ask.text)
+        features = self._features(found, ask, tokens, of_ask)
         raw, contributions = self._score(features)
         system = "\n".join(part.text for part in found.parts if part.role == "system") if self._capture else ""
+        needed, model = needs(body, found), self._model
         return Analysis(
             format=format,
             score=math.floor(raw + 0.5),
             raw_score=raw,
             contributions=contributions,
+            learned=None if model is None else (model.id, *model.explain(_inputs(features, needed), of_ask.buckets)),
             features=tuple(features.values()),
-            needs=needs(body, found),
+            needs=needed,
             bound=bound(found, ask),
             ask_tokens=tokens.ask,
             system_tokens=tokens.system,
@@ -123,9 +138,26 @@ class Analyzer:
             system=system[: self._capture],
         )
 
+    def featurize(self, texts: Sequence[str]) -> FeatureBatch:
+        """What each of `texts` is as a chat request of one user message. The memo is left out of it."""
+        features, static, buckets = array("d"), array("d"), []
+        for text in all_texts(texts):
+            found = extract({"messages": [{"role": "user", "content": text}]}, "chat")
+            ask = newest_ask(found.parts)
+            tokens, of_ask = count_all(found, ask, self._encoding, self._budget, Memo(0)), words(ask.text)
+            row = self._features(found, ask, tokens, of_ask)
+            features.extend(row.values())
+            static.append(self._score(row)[0])
+            buckets.append(of_ask.buckets)
+        return FeatureBatch(features.tobytes(), static.tobytes(), *packed(buckets))
+
     def memo_stats(self) -> MemoStats:
         """What the memo holds and what came of asking it so far; all 0 when `memo_bytes` is 0."""
         return self._memo.stats()
+
+    def _features(self, found: Extract, ask: Ask, tokens: TokenCounts, of_ask: Words) -> dict[str, float]:
+        shape = measure(ask.text)
+        return vector(found, ask, shape, tokens, keyword_counts(shape.prose, self._complex, self._simple), of_ask)
 
     def _score(self, features: Mapping[str, float]) -> tuple[float, tuple[Contribution, ...]]:
         """Weighted sum of the signals, lifted to the highest floor; at most 100."""
@@ -140,3 +172,7 @@ class Analyzer:
             shares.append((f"floor:{floor}", height, 0.0, height - score))
             score = height
         return score, tuple(shares)
+
+
+def _inputs(features: Mapping[str, float], needed: Sequence[str]) -> tuple[float, ...]:
+    return inputs(tuple(features.values()), needed)

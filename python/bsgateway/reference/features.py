@@ -10,13 +10,17 @@ from .lexicon import Lexicon
 from .memo import Memo
 from .structure import Structure
 from .tokens import SAMPLED_BYTES, count_tokens, estimate_tokens, sample_tokens
+from .words import Words
 
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 FEATURE_NAMES = (
     "ask_bytes", "ask_tokens", "ask_words", "ask_lines", "ask_digits", "ask_commas", "ask_questions",
     "ask_list_items", "ask_fences", "ask_code_lines", "ask_inline_code", "ask_stack_lines", "ask_non_ascii",
     "complex_keywords", "simple_keywords", "system_tokens", "context_tokens", "tools", "tool_tokens", "turns",
     "messages", "results_since_ask", "errors_since_ask", "images", "harness_bytes",
+    "ask_terms", "ask_distinct", "ask_numbers", "ask_names", "ask_long_words", "ask_uppercase", "ask_symbols",
+    "ask_quotes", "ask_brackets", "ask_options", "words_math", "words_science", "words_law", "words_story",
+    "words_code", "words_reasoning", "words_negation", "words_everyday",
 )  # fmt: skip
 
 KEYWORD_WINDOW = 2048
@@ -98,7 +102,7 @@ def keyword_counts(prose: str, complex: Lexicon, simple: Lexicon) -> tuple[int, 
 
 
 def vector(
-    found: Extract, ask: Ask, shape: Structure, tokens: TokenCounts, keywords: tuple[int, int]
+    found: Extract, ask: Ask, shape: Structure, tokens: TokenCounts, keywords: tuple[int, int], words: Words
 ) -> dict[str, float]:
     """The features by name, in the order of `FEATURE_NAMES`."""
     since = [error for message, error in found.results if message > ask.message]
@@ -107,5 +111,7 @@ def vector(
         shape.list_items, shape.fences, shape.code_lines, shape.inline_code, shape.stack_lines, shape.non_ascii,
         keywords[0], keywords[1], tokens.system, tokens.context, found.tools, tokens.tools, ask.turns,
         found.messages, len(since), sum(since), found.images, ask.harness_bytes,
+        words.terms, len(words.buckets), words.numbers, words.names, words.long_words, words.uppercase, words.symbols,
+        words.quotes, words.brackets, words.options, *words.vocabulary,
     )  # fmt: skip
     return dict(zip(FEATURE_NAMES, map(float, values), strict=True))

@@ -88,7 +88,7 @@ fn harness_block(text: &str) -> Option<usize> {
 }
 
 fn check_structure(text: &str) {
-    let shape = measure(text);
+    let (shape, prose) = measure(text);
     let count = |wanted: fn(char) -> bool| text.chars().filter(|&c| wanted(c)).count();
     assert_eq!(shape.bytes, text.len());
     assert_eq!(shape.lines, count(|c| c == '\n') + 1);
@@ -99,7 +99,7 @@ fn check_structure(text: &str) {
     assert_eq!(shape.non_ascii, count(|c| !c.is_ascii()));
     let lines = Lines::of(text);
     assert_eq!(shape.fences, lines.fences, "fences of {text:?}");
-    assert_eq!(shape.prose, lines.prose.join("\n"), "prose of {text:?}");
+    assert_eq!(prose, lines.prose.join("\n"), "prose of {text:?}");
     assert_eq!(shape.code_lines, lines.code, "code lines of {text:?}");
     assert_eq!(
         shape.list_items,
