@@ -10,6 +10,7 @@ from uuid import UUID
 
 from bsgateway.decision import (
     Caller,
+    Comparison,
     Contribution,
     Decision,
     Method,
@@ -72,6 +73,9 @@ def make_decision(**fields: Any) -> Decision:
             "expected_cost": 0.00725,
             "changes": ("thinking", "cache_control"),
             "ignored": ("x-bsgateway-tier",),
+            "scorer_id": "0123456789ab",
+            "propensity": 0.975,
+            "explored": True,
             **fields,
         }
     )
@@ -110,6 +114,7 @@ def make_outcome(decision: Decision, **fields: Any) -> Outcome:
             "baseline_cost": 0.25,
             "latency_ms": 812.5,
             "first_token_ms": 207.25,
+            "finish_reason": "stop",
             **fields,
         }
     )
@@ -126,6 +131,27 @@ def make_failure(decision: Decision, **fields: Any) -> Outcome:
             "served_group": decision.resolved_model,
             "error_class": "RateLimitError",
             "error_status": 429,
+            **fields,
+        }
+    )
+
+
+def make_comparison(decision: Decision, **fields: Any) -> Comparison:
+    """What a dual run of a decision found, in which every field has a value of its own."""
+    return Comparison(
+        **{
+            "decision_id": decision.decision_id,
+            "created_at": decision.created_at + timedelta(seconds=3),
+            "weak_tier": "simple",
+            "strong_tier": "complex",
+            "weak_model": "local/small",
+            "strong_model": "large",
+            "weak_score": 0.25,
+            "strong_score": 0.75,
+            "judge": "llm",
+            "judge_model": "referee",
+            "share": 0.0125,
+            "cost": 0.375,
             **fields,
         }
     )

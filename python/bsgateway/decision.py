@@ -76,6 +76,10 @@ class Reason(_Documented):
         "cooling_down",
         "a model that was in turn has just failed and is left alone for a while: the next one",
     )
+    EXPLORED = (
+        "explored",
+        "drawn at random, so that the log can tell what other tiers do (learning.explore)",
+    )
     NO_CANDIDATE = "no_candidate", "no model of any tier can serve the request: it goes on unchanged"
     FAILED_OPEN = "failed_open", "something inside the gateway failed: fallback_tier"
 
@@ -84,6 +88,7 @@ class Strategy(str, Enum):
     """What made the score."""
 
     STATIC = "static"
+    ML = "ml"
 
 
 class Contribution(msgspec.Struct, frozen=True, gc=False):
@@ -128,6 +133,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     conversation share, `previous_model` what served it last. `skipped` are the candidates that were passed over.
     `expected_cost` is in US dollars. `changes` names what was changed in the body for the model's sake, `ignored` what
     the client asked of the routing without being allowed to.
+
+    `scorer_id` names the model file that made the score. `propensity` is the probability with which the tier was to be
+    chosen, while tiers are explored at random; `explored` says that chance decided.
     """
 
     decision_id: UUID
@@ -164,6 +172,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expected_cost: float | None = None
     changes: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    scorer_id: str | None = None
+    propensity: float | None = None
+    explored: bool = False
 
 
 class Texts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -208,6 +219,29 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     first_token_ms: float | None = None
     error_class: str | None = None
     error_status: int | None = None
+    finish_reason: str | None = None
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What came of sending one request to two tiers: a row of `routing_comparisons`, one for each decision at most.
+
+    Scores are 0-1, of the answer of the cheaper and of the dearer model, as `judge` (match, embedding or llm) gave
+    them; `share` is the probability with which the request was drawn; `cost` that of the second answer and the judge,
+    in US dollars.
+    """
+
+    decision_id: UUID
+    created_at: datetime
+    weak_tier: str
+    strong_tier: str
+    weak_model: str
+    strong_model: str
+    weak_score: float
+    strong_score: float
+    judge: str
+    judge_model: str | None = None
+    share: float = 1.0
+    cost: float | None = None
 
 
 def new_id() -> UUID:

@@ -1,7 +1,8 @@
 """`bsgateway logs export`: what is exported, and how it is read. The files are made by `bsgateway.export_files`.
 
 One row for each decision, oldest first: the columns of `routing_logs`, those of `routing_outcomes` with `outcome_`
-before their names, `rating` and `label` of the newest feedback and, if asked for, the words of `routing_texts`.
+before their names, `rating`, `label` and `label_source` of the newest feedback, what a dual run found and, if asked
+for, the words of `routing_texts`.
 """
 
 from __future__ import annotations
@@ -95,6 +96,9 @@ COLUMNS: Mapping[str, Kind] = {
     "expected_cost": Kind.NUMBER,
     "changes": Kind.TEXTS,
     "ignored": Kind.TEXTS,
+    "scorer_id": Kind.TEXT,
+    "propensity": Kind.NUMBER,
+    "explored": Kind.FLAG,
     "outcome_completed_at": Kind.MOMENT,
     "outcome_status": Kind.TEXT,
     "outcome_call_id": Kind.TEXT,
@@ -112,8 +116,17 @@ COLUMNS: Mapping[str, Kind] = {
     "outcome_first_token_ms": Kind.NUMBER,
     "outcome_error_class": Kind.TEXT,
     "outcome_error_status": Kind.INTEGER,
+    "outcome_finish_reason": Kind.TEXT,
     "rating": Kind.NUMBER,
     "label": Kind.TEXT,
+    "label_source": Kind.TEXT,
+    "weak_tier": Kind.TEXT,
+    "strong_tier": Kind.TEXT,
+    "weak_model": Kind.TEXT,
+    "strong_model": Kind.TEXT,
+    "weak_score": Kind.NUMBER,
+    "strong_score": Kind.NUMBER,
+    "judge": Kind.TEXT,
 }
 # These too, after those, if texts are asked for.
 WORDS: Mapping[str, Kind] = {

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import DEFAULT_STATE, STATE_VARIABLE, Collector, resolve_env, spool_directory
-from .decision import Decision, Outcome, Texts
+from .decision import Texts
 from .expectations import Expectations, ExpectationsReader
 from .log.metrics import Metrics
 from .log.pipeline import Pipeline
@@ -65,7 +65,7 @@ class Lifecycle:
         self._meanwhile = meanwhile
         self._task: asyncio.Task[None] | None = None
 
-    def record(self, item: Decision | Texts | Outcome) -> None:
+    def record(self, item: Item) -> None:
         """Hand a row to the log. Never waits, never raises."""
         if self.thread is None:
             self.unlogged += 1

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 Period = Literal["month", "week", "day"]
 
-TABLES = ("routing_logs", "routing_texts", "routing_outcomes", "routing_feedback")
+TABLES = ("routing_logs", "routing_texts", "routing_outcomes", "routing_feedback", "routing_comparisons")
 # Partitions are there for this time to come. They are not made for the past: retention would drop them again.
 AHEAD: dict[Period, timedelta] = {
     "month": timedelta(days=93),

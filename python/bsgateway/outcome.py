@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from .answers import finish_reason
 from .decision import Outcome, now
 
 MAX_TEXT = 256
@@ -23,9 +24,10 @@ def from_call(
     end: Any,
     status: str,
     group: str | None = None,
+    answer: Any = None,
 ) -> Outcome:
-    """The outcome of one attempt: `kwargs`, `start` and `end` as LiteLLM hands them to a logging callback. `group` is
-    the model group where LiteLLM does not say it."""
+    """The outcome of one attempt: `kwargs`, `answer`, `start` and `end` as LiteLLM hands them to a logging callback.
+    `group` is the model group where LiteLLM does not say it."""
     payload = mapping(kwargs.get("standard_logging_object"))
     metadata = mapping(mapping(kwargs.get("litellm_params")).get("metadata"))
     error = mapping(payload.get("error_information"))
@@ -41,6 +43,7 @@ def from_call(
         latency_ms=_milliseconds(start, end),
         error_class=text(error.get("error_class")),
         error_status=_http_status(error.get("error_code")),
+        finish_reason=finish_reason(answer) if status == "success" else None,
     )
     return _with_usage(attempt, kwargs, payload, start) if status == "success" else attempt
 

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 
     Connection = PoolConnectionProxy[asyncpg.Record]
 
-TABLES = ("routing_logs", "routing_texts", "routing_outcomes", "routing_feedback", "routing_dead_letters")
+TABLES = (
+    "routing_logs",
+    "routing_texts",
+    "routing_outcomes",
+    "routing_feedback",
+    "routing_comparisons",
+    "routing_dead_letters",
+)
 BATCH = 1_000
 """Decisions erased in one transaction, and dead letters read at once."""
 # Seconds, for what looks through whole tables.

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from bsgateway.decision import Caller, Decision, Outcome, Texts
+from bsgateway.decision import Caller, Comparison, Decision, Outcome, Texts
 
-Item = Decision | Texts | Outcome
+Item = Decision | Texts | Outcome | Comparison
 
 _CALLER = Decision.__struct_fields__.index("caller")
 _CALLER_COLUMNS = Caller.__struct_fields__
-_LATER_COLUMNS = frozenset(("applied", "skipped", "changes", "ignored"))
+_LATER_COLUMNS = frozenset(("applied", "skipped", "changes", "ignored", "explored"))
 
 LOG_COLUMNS = (
     *Decision.__struct_fields__[:_CALLER],
@@ -25,6 +25,7 @@ LOG_COLUMNS = (
 )
 TEXT_COLUMNS = Texts.__struct_fields__
 OUTCOME_COLUMNS = Outcome.__struct_fields__
+COMPARISON_COLUMNS = Comparison.__struct_fields__
 
 # Names and ids come from clients. An index entry of PostgreSQL holds 2,704 bytes, and a row with a longer one is
 # refused: 512 characters are at most 2,048.
@@ -53,6 +54,11 @@ def text_row(texts: Texts) -> tuple[Any, ...]:
 def outcome_row(outcome: Outcome) -> tuple[Any, ...]:
     """The row of `routing_outcomes`, in the order of OUTCOME_COLUMNS."""
     return _cleaned(msgspec.structs.astuple(outcome), MAX_NAME)
+
+
+def comparison_row(comparison: Comparison) -> tuple[Any, ...]:
+    """The row of `routing_comparisons`, in the order of COMPARISON_COLUMNS."""
+    return _cleaned(msgspec.structs.astuple(comparison), MAX_NAME)
 
 
 def read_log_row(decision: Mapping[str, Any], outcome: Mapping[str, Any] | None) -> LogRow:

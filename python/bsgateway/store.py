@@ -19,16 +19,18 @@ import msgspec
 from bsgateway import maintenance, migrations
 from bsgateway.burial import letter
 from bsgateway.connections import CONNECT_TIMEOUT, create_pool, describe, explained
-from bsgateway.decision import Decision, Outcome, Texts, now
+from bsgateway.decision import Comparison, Decision, Outcome, Texts, now
 from bsgateway.errors import StoreError
 from bsgateway.maintenance import Maintained, Period
 from bsgateway.migrations import Migration
 from bsgateway.rows import (
+    COMPARISON_COLUMNS,
     LOG_COLUMNS,
     OUTCOME_COLUMNS,
     TEXT_COLUMNS,
     Item,
     LogRow,
+    comparison_row,
     log_row,
     outcome_row,
     read_log_row,
@@ -82,6 +84,14 @@ _TABLES = (
     _Table(Decision, "routing_logs", LOG_COLUMNS, log_row, "staged_logs", "insert_logs"),
     _Table(Texts, "routing_texts", TEXT_COLUMNS, text_row, "staged_texts", "insert_texts"),
     _Table(Outcome, "routing_outcomes", OUTCOME_COLUMNS, outcome_row, "staged_outcomes", "upsert_outcomes"),
+    _Table(
+        Comparison,
+        "routing_comparisons",
+        COMPARISON_COLUMNS,
+        comparison_row,
+        "staged_comparisons",
+        "insert_comparisons",
+    ),
 )
 
 _RECORDS = frozenset(table.record for table in _TABLES)
@@ -109,6 +119,7 @@ class Counts(msgspec.Struct, frozen=True):
     outcomes: int
     feedback: int
     dead_letters: int = 0
+    comparisons: int = 0
 
 
 class Store:

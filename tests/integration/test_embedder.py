@@ -202,7 +202,9 @@ async def set_column(sql: Sql, column: str) -> None:
         return
     if column == "vector":
         pytest.skip("this PostgreSQL has no pgvector")
-    await sql.execute("ALTER TABLE routing_texts ALTER embedding TYPE real[] USING embedding::real[]")
+    await sql.execute(
+        "DROP VIEW routing_training; ALTER TABLE routing_texts ALTER embedding TYPE real[] USING embedding::real[]"
+    )
     await sql.execute("DROP EXTENSION vector")
 
 

@@ -31,7 +31,7 @@ from bsgateway.export import BATCH_ROWS, BATCH_WORDS, COLUMNS, FIRST_ROWS, WORDS
 from bsgateway.export_files import GROUP_ROWS
 from bsgateway.rows import LOG_COLUMNS, OUTCOME_COLUMNS
 from bsgateway.store import Store
-from builders import id_at, make_decision, make_failure, make_outcome, make_texts
+from builders import id_at, make_comparison, make_decision, make_failure, make_outcome, make_texts
 from statements import ask
 
 EVERYTHING = Selection(datetime(1970, 1, 1, tzinfo=timezone.utc), texts=True)
@@ -85,10 +85,12 @@ async def test_the_columns_are_those_of_the_tables(store: Store, sql: asyncpg.Co
         return types | ({"skipped": Kind.SKIPPED} if types.get("skipped") is Kind.CONTRIBUTIONS else {})  # jsonb both
 
     logs, outcomes = await columns("routing_logs"), await columns("routing_outcomes")
-    texts, feedback = await columns("routing_texts"), ["rating", "label"]
+    texts, compared = await columns("routing_texts"), await columns("routing_comparisons")
     del outcomes["decision_id"]
     prefixed = {f"outcome_{name}": kind for name, kind in outcomes.items()}
-    assert {name: kind for name, kind in COLUMNS.items() if name not in feedback} == logs | prefixed
+    feedback = {"rating": Kind.NUMBER, "label": Kind.TEXT, "label_source": Kind.TEXT}
+    others = {name: compared[name] for name in COMPARED} | feedback
+    assert logs | prefixed | others == COLUMNS
     assert WORDS.items() <= texts.items()
     assert set(texts) - set(WORDS) == {"decision_id", "created_at", "embedding_error"}
 
@@ -99,8 +101,11 @@ async def test_the_query_gives_the_columns_in_their_order(store: Store) -> None:
     assert list(row.keys()) == [*COLUMNS, *WORDS]
     assert list(EVERYTHING.columns) == [*COLUMNS, *WORDS]
     assert list(Selection(EVERYTHING.since).columns) == list(COLUMNS)
-    assert set(COLUMNS) == {*LOG_COLUMNS, *(f"outcome_{n}" for n in OUTCOME_COLUMNS[1:]), "rating", "label"}
+    outcomes = (f"outcome_{name}" for name in OUTCOME_COLUMNS[1:])
+    assert set(COLUMNS) == {*LOG_COLUMNS, *outcomes, "rating", "label", "label_source", *COMPARED}
 
+
+COMPARED = ("weak_tier", "strong_tier", "weak_model", "strong_model", "weak_score", "strong_score", "judge")
 
 # The same rows in both formats as in the database
 
@@ -117,7 +122,8 @@ def some_records() -> list[Any]:
     odd = make_decision(created_at=moment, decision_id=id_at(moment), caller=Caller(user_id='"\\\n\u2028\U0001f600 '))
     stray = make_decision()
     return [
-        full, make_texts(full, redacted=True), make_outcome(full), failed, make_failure(failed), bare,
+        full, make_texts(full, redacted=True), make_outcome(full), make_comparison(full), failed, make_failure(failed),
+        bare, make_comparison(stray),
         odd, make_texts(odd, ask="", system="\u00e4\u4e16\r\n" * 3_000), make_outcome(stray), make_texts(stray),
     ]  # fmt: skip
 
@@ -131,13 +137,15 @@ def expected(dsn: str, texts: bool) -> list[dict[str, Any]]:
             query += ", created_at"  # so that the newest one stays
         return {row["decision_id"]: dict(row) for row in ask(dsn, query)}
 
-    outcomes, feedback = by_id("routing_outcomes"), by_id("routing_feedback")
+    outcomes, feedback, compared = (by_id(f"routing_{name}") for name in ("outcomes", "feedback", "comparisons"))
     words = by_id("routing_texts", "*, embedding::real[] AS floats")
     rows = []
     for decision_id, row in by_id("routing_logs").items():
         row |= {name: json.loads(row[name]) for name in ("contributions", "skipped")}
         row |= {f"outcome_{name}": outcomes.get(decision_id, {}).get(name) for name in OUTCOME_COLUMNS[1:]}
-        row |= {name: feedback.get(decision_id, {}).get(name) for name in ("rating", "label")}
+        given = feedback.get(decision_id, {})
+        row |= {"rating": given.get("rating"), "label": given.get("label"), "label_source": given.get("source")}
+        row |= {name: compared.get(decision_id, {}).get(name) for name in COMPARED}
         if texts:
             found = words.get(decision_id, {})
             row |= {name: found.get("floats" if name == "embedding" else name) for name in WORDS}
@@ -149,6 +157,7 @@ def expected(dsn: str, texts: bool) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("embedding", ["vector", "real[]"])
 def test_jsonl_is_parquet_is_sql(dsn: str, tmp_path: Path, texts: bool, embedding: str) -> None:
     try:
+        ask(dsn, "DROP VIEW routing_training")
         ask(dsn, f"ALTER TABLE routing_texts ALTER embedding TYPE {embedding} USING embedding::{embedding}")
     except asyncpg.UndefinedObjectError:
         pytest.skip("pgvector is not installed")
@@ -175,7 +184,7 @@ def test_jsonl_is_parquet_is_sql(dsn: str, tmp_path: Path, texts: bool, embeddin
     assert lines(out.decode()) == msgspec.json.decode(msgspec.json.encode(truth))
     assert summary.startswith(f"4 rows, {len(out):,} bytes in ")
     (row,) = [row for row in truth if row["decision_id"] == str(full.decision_id)]
-    assert row["label"] == "new"
+    assert (row["label"], row["label_source"]) == ("new", "u")
     assert row.get("embedding") == ([0.5, -1.25, 0.10000000149011612] if texts else None)
     assert ("ask" in table.column_names) is texts
     assert texts or b"What is this" not in out

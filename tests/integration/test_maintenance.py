@@ -16,7 +16,7 @@ from bsgateway.decision import new_id, now
 from bsgateway.errors import StoreError
 from bsgateway.maintenance import TABLES, Maintained, Period
 from bsgateway.store import Counts, Store
-from builders import id_at, make_decision, make_outcome, make_texts
+from builders import id_at, make_comparison, make_decision, make_outcome, make_texts
 
 if TYPE_CHECKING:
     Sql = asyncpg.Connection[asyncpg.Record]
@@ -56,7 +56,7 @@ async def fill(store: Store, *moments: datetime) -> list[UUID]:
     ids = [id_at(moment, tail=number) for number, moment in enumerate(moments)]
     for moment, decision_id in zip(moments, ids, strict=True):
         decision = make_decision(decision_id=decision_id, created_at=moment)
-        await store.copy([decision, make_texts(decision), make_outcome(decision)])
+        await store.copy([decision, make_texts(decision), make_outcome(decision), make_comparison(decision)])
         async with store.acquire() as connection:
             await connection.execute(
                 "INSERT INTO routing_feedback (decision_id, created_at, source) VALUES ($1, $2, 'user')",
@@ -108,7 +108,7 @@ async def gaps(sql: Sql, first: datetime, last: datetime) -> list[datetime]:
 
 async def test_rows_lie_in_the_month_of_their_id(store: Store, sql: Sql) -> None:
     first, last = datetime(2031, 1, 15, tzinfo=timezone.utc), datetime(2031, 2, 1, tzinfo=timezone.utc)
-    assert await store.make_partitions(first, last) == 8
+    assert await store.make_partitions(first, last) == 10
     assert await store.make_partitions(first, last) == 0
     february = datetime(2031, 2, 1, tzinfo=timezone.utc)
     places = {
@@ -135,7 +135,7 @@ async def test_a_partition_made_late_takes_its_rows_from_the_default_one(store: 
     outside = make_decision(decision_id=id_at(datetime(2031, 6, 1, tzinfo=timezone.utc)))
     await store.copy([inside, outside, make_outcome(inside)])
     may = datetime(2031, 5, 31, tzinfo=timezone.utc)
-    assert await store.make_partitions(may, may) == 4
+    assert await store.make_partitions(may, may) == 5
     assert await sql.fetchval("SELECT decision_id FROM routing_logs_2031_05") == inside.decision_id
     assert await sql.fetchval("SELECT decision_id FROM routing_outcomes_2031_05") == inside.decision_id
     assert await sql.fetchval("SELECT decision_id FROM routing_logs_default") == outside.decision_id
@@ -168,7 +168,7 @@ async def test_partitions_that_cannot_be_made_now_stop_nothing(
         with pytest.raises(StoreError, match="lock timeout"):
             await store.make_partitions(far, far)
         await store.copy([make_decision(decision_id=id_at(far))])
-    assert await store.make_partitions(far, far) == 4
+    assert await store.make_partitions(far, far) == 5
     assert await sql.fetchval("SELECT count(*) FROM routing_logs_2033_01") == 1
 
 
@@ -218,7 +218,7 @@ async def test_a_condition_on_the_id_skips_the_other_months(store: Store, sql: S
 async def test_each_period_is_made_ahead(
     bare: Store, sql: Sql, clock: Any, period: Period, expected: list[str]
 ) -> None:
-    assert await bare.maintain(period, None, None) == Maintained(partitions_made=4 * len(expected))
+    assert await bare.maintain(period, None, None) == Maintained(partitions_made=5 * len(expected))
     for table in TABLES:
         assert await layout(sql, table) == expected
     assert await bare.maintain(period, None, None) == Maintained(), "a second time changes nothing"
@@ -263,7 +263,7 @@ async def test_the_period_changes_from_now_on(bare: Store, sql: Sql, clock: Any)
 async def test_empty_months_ahead_give_way_to_days(bare: Store, sql: Sql, clock: Any) -> None:
     await bare.maintain("month", None, None)
     done = await bare.maintain("day", None, None)
-    assert (done.partitions_replaced, done.partitions_made) == (4 * 3, 0), "May is in use, and a week ahead is May"
+    assert (done.partitions_replaced, done.partitions_made) == (5 * 3, 0), "May is in use, and a week ahead is May"
     assert await layout(sql) == ["2031_05"]
     clock(utc(2031, 5, 28))
     await bare.maintain("day", None, None)
@@ -275,7 +275,7 @@ async def test_a_month_ahead_that_holds_a_row_stays(bare: Store, sql: Sql, clock
     await fill(bare, utc(2031, 7, 3))
     done = await bare.maintain("day", None, None)
     assert await layout(sql) == ["2031_05", "2031_06", "2031_07"]
-    assert done.partitions_replaced == 4
+    assert done.partitions_replaced == 5
     clock(utc(2031, 7, 28))
     await bare.maintain("day", None, None)
     assert (await layout(sql))[2:] == ["2031_07", "2031_08_01", "2031_08_02", "2031_08_03", "2031_08_04"]
@@ -304,12 +304,13 @@ async def test_whole_partitions_are_dropped_and_words_on_their_day(bare: Store, 
     assert await layout(sql) == ["2031_03", "2031_04", "2031_05", "2031_06", "2031_07", "2031_08"]
     assert (await layout(sql, "routing_texts"))[0] == "2031_04"
     assert done == Maintained(
-        partitions_made=12, partitions_dropped=3 + 2, texts_erased=2, rows_erased=3, letters_erased=0
+        partitions_made=15, partitions_dropped=4 + 2, texts_erased=2, rows_erased=4, letters_erased=0
     )
     for table, expected in (
         ("routing_logs", 2),
         ("routing_outcomes", 2),
         ("routing_feedback", 2),
+        ("routing_comparisons", 2),
         ("routing_texts", 1),
     ):
         assert await sql.fetchval(f"SELECT count(*) FROM {table}") == expected
@@ -355,7 +356,7 @@ async def test_rows_of_clocks_that_are_wrong(bare: Store, sql: Sql, clock: Any) 
     moments = [utc(1970, 1, 1), utc(2031, 5, 14), utc(2031, 9, 30), utc(2099, 1, 1), utc(9999, 12, 31)]
     ids = await fill(bare, *moments)
     done = await bare.maintain("month", 30, 30)
-    assert (done.texts_erased, done.rows_erased) == (1, 3)
+    assert (done.texts_erased, done.rows_erased) == (1, 4)
     places = {
         row["decision_id"]: row["place"]
         for row in await sql.fetch("SELECT decision_id, tableoid::regclass::text AS place FROM routing_logs")
@@ -381,7 +382,7 @@ async def test_a_worker_whose_clock_is_ahead_drops_nothing(
 
     monkeypatch.setattr(maintenance, "datetime", Ahead)
     await store.maintain("month", 1, 1)
-    assert await store.counts() == Counts(logs=1, texts=1, outcomes=1, feedback=1)
+    assert await store.counts() == Counts(logs=1, texts=1, outcomes=1, feedback=1, comparisons=1)
     assert "retention goes by the earlier" in caplog.text
 
 
@@ -398,7 +399,7 @@ async def test_a_server_whose_clock_is_ahead_drops_nothing(store: Store, sql: Sq
         async with late.acquire() as connection:
             assert await connection.fetchval("SELECT now()") > datetime.now(timezone.utc) + timedelta(days=3_000)
         await late.maintain("month", 1, 1)
-        assert await late.counts() == Counts(logs=1, texts=1, outcomes=1, feedback=1)
+        assert await late.counts() == Counts(logs=1, texts=1, outcomes=1, feedback=1, comparisons=1)
 
 
 async def test_much_is_erased_in_small_steps(
@@ -419,10 +420,10 @@ async def test_much_is_erased_in_small_steps(
 async def test_one_of_many_workers_does_it(bare: Store, sql: Sql, clock: Any) -> None:
     await fill(bare, *(NOW - timedelta(days=days) for days in (10, 6, 2)))
     done = await asyncio.gather(*(bare.maintain("day", None, 5) for _ in range(4)))
-    assert sum(each.partitions_made for each in done) <= 4 * 8
+    assert sum(each.partitions_made for each in done) <= 5 * 8
     last = await bare.maintain("day", None, 5)
     assert last.finished
-    assert sum(each.partitions_made for each in (*done, last)) == 4 * 8
+    assert sum(each.partitions_made for each in (*done, last)) == 5 * 8
     assert sum(each.texts_erased for each in (*done, last)) == 2
     async with sql.transaction():
         assert await sql.fetchval("SELECT pg_try_advisory_xact_lock(7215366061838321238)")
@@ -443,7 +444,7 @@ async def test_who_holds_a_lock_is_waited_for_next_time(bare: Store, sql: Sql, c
         await fill(bare, NOW)
         assert await sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") == 0
     done = await bare.maintain("month", 30, 30)
-    assert (done.partitions_dropped, done.finished) == (3 * 2 + 2, True)
+    assert (done.partitions_dropped, done.finished) == (4 * 2 + 2, True)
     assert (await bare.counts()).logs == 3, "that of April waits for its partition"
 
 

@@ -23,7 +23,15 @@ from bsgateway import sql as sql_files
 from bsgateway.connections import init_connection
 from bsgateway.errors import StoreError
 from bsgateway.maintenance import TABLES
-from bsgateway.rows import LOG_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS, log_row, outcome_row, text_row
+from bsgateway.rows import (
+    COMPARISON_COLUMNS,
+    LOG_COLUMNS,
+    OUTCOME_COLUMNS,
+    TEXT_COLUMNS,
+    log_row,
+    outcome_row,
+    text_row,
+)
 from bsgateway.sql import queries
 from bsgateway.store import Store
 from builders import id_at, make_decision, make_outcome, make_texts, until
@@ -130,6 +138,7 @@ async def test_every_table_and_column_has_a_comment(store: Store, sql: Sql) -> N
     assert found["routing_logs"] == list(LOG_COLUMNS)
     assert found["routing_texts"] == [*TEXT_COLUMNS, "embedding", "embedding_model", "embedding_error"]
     assert found["routing_outcomes"] == list(OUTCOME_COLUMNS)
+    assert found["routing_comparisons"] == list(COMPARISON_COLUMNS)
 
 
 # From earlier versions
@@ -156,7 +165,7 @@ async def write_as_then(sql: Sql, count: int) -> dict[str, list[asyncpg.Record]]
         "INSERT INTO routing_feedback (decision_id, created_at, source) VALUES ($1, $2, 'user')",
         [(decision.decision_id, decision.created_at) for decision in decisions],
     )
-    return {table: await stored(sql, table) for table in TABLES}
+    return {table: await stored(sql, table) for table in (*written, "routing_feedback")}
 
 
 COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0"
@@ -188,7 +197,7 @@ async def test_no_row_of_an_earlier_version_is_lost(
 
     assert sum(await asyncio.gather(*(upgrade() for _ in range(3)))) == len(NAMES) - version
     await empty.maintain("day", None, None)
-    for table in TABLES:
+    for table in before:
         after = await stored(sql, table)
         assert [{name: row[name] for name in before[table][0].keys()} for row in after] == [  # noqa: SIM118
             dict(row) for row in before[table]
@@ -251,7 +260,60 @@ async def test_a_worker_of_version_6_goes_on(
         expected_cost=None,
         changes=(),
         ignored=(),
+        scorer_id=None,
+        propensity=None,
+        explored=False,
     )
+
+
+@pytest.mark.parametrize("staged", ["before", "after"])
+async def test_a_worker_of_version_7_goes_on(
+    empty: Store, sql: Sql, monkeypatch: pytest.MonkeyPatch, staged: str
+) -> None:
+    """It writes decisions and outcomes again, the way it then did, and knows nothing of how they were chosen."""
+    all_of_them = migrations.available()
+    with monkeypatch.context() as then:
+        then.setattr(migrations, "available", lambda: all_of_them[:7])
+        await empty.migrate()
+    await init_connection(sql)
+    tables = {"logs": LOG_COLUMNS[: LOG_COLUMNS.index("scorer_id")], "outcomes": OUTCOME_COLUMNS[:-1]}
+
+    async def stage() -> None:
+        for table in tables:
+            await sql.execute(f"CREATE TEMP TABLE staged_{table} (LIKE routing_{table}) ON COMMIT DELETE ROWS")
+
+    if staged == "before":
+        await stage()
+    assert names(await empty.migrate()) == NAMES[7:]
+    if staged == "after":
+        await stage()
+    decision = make_decision()
+    outcome = make_outcome(decision)
+    for _ in range(2):
+        async with sql.transaction():
+            for (table, known), row in zip(tables.items(), (log_row(decision), outcome_row(outcome)), strict=True):
+                await sql.copy_records_to_table(
+                    f"staged_{table}", schema_name="pg_temp", columns=known, records=[row[: len(known)]]
+                )
+                await sql.execute(
+                    f"INSERT INTO routing_{table} SELECT * FROM pg_temp.staged_{table} ON CONFLICT DO NOTHING"
+                )
+    (row,) = await empty.recent()
+    assert row.decision == msgspec.structs.replace(decision, scorer_id=None, propensity=None, explored=False)
+    assert row.outcome == msgspec.structs.replace(outcome, finish_reason=None)
+
+
+async def test_what_was_built_on_the_training_view_stays(
+    empty: Store, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_of_them = migrations.available()
+    with monkeypatch.context() as then:
+        then.setattr(migrations, "available", lambda: all_of_them[:7])
+        await empty.migrate()
+    await sql.execute("CREATE VIEW mine AS SELECT decision_id, label_source FROM routing_training")
+    await empty.migrate()
+    await empty.copy([make_decision()])
+    assert await sql.fetchval("SELECT count(*) FROM mine") == 1
 
 
 async def test_a_migration_lets_writers_pass_while_it_waits_for_a_lock(

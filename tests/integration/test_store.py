@@ -19,9 +19,9 @@ from bsgateway.decision import Decision, Method, Reason, Skipped, Texts, new_id,
 from bsgateway.errors import StoreError
 from bsgateway.rows import Item, LogRow
 from bsgateway.store import Counts, Store, TierSavings
-from builders import id_at, make_decision, make_failure, make_outcome, make_texts
+from builders import id_at, make_comparison, make_decision, make_failure, make_outcome, make_texts
 
-TABLES = ("routing_logs", "routing_texts", "routing_outcomes", "routing_feedback")
+TABLES = ("routing_logs", "routing_texts", "routing_outcomes", "routing_feedback", "routing_comparisons")
 
 
 # Writing and reading
@@ -86,6 +86,7 @@ async def test_no_method_or_reason_is_refused(store: Store) -> None:
 async def test_writing_twice_changes_nothing(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
     decision, other = make_decision(), make_decision()
     batch: list[Item] = [decision, make_texts(decision), make_outcome(decision), other, make_failure(other)]
+    batch.append(make_comparison(decision))
 
     async def everything() -> list[Any]:
         return [await sql.fetch(f"SELECT * FROM {table} ORDER BY decision_id") for table in TABLES]
@@ -95,9 +96,9 @@ async def test_writing_twice_changes_nothing(store: Store, sql: asyncpg.Connecti
     await store.copy(batch)
     await store.copy([*batch, *batch])
     changed = msgspec.structs.replace(decision, tier="complex")
-    await store.copy([changed, make_texts(decision, ask="other")])
+    await store.copy([changed, make_texts(decision, ask="other"), make_comparison(decision, weak_score=1.0)])
     assert await everything() == first
-    assert await store.counts() == Counts(logs=2, texts=1, outcomes=2, feedback=0)
+    assert await store.counts() == Counts(logs=2, texts=1, outcomes=2, feedback=0, comparisons=1)
 
 
 async def test_what_is_new_in_a_batch_is_written_though_the_rest_is_there(store: Store) -> None:
@@ -289,6 +290,7 @@ async def test_a_row_of_a_newer_version_is_named(store: Store, sql: asyncpg.Conn
 async def test_routing_training(store: Store, sql: asyncpg.Connection[asyncpg.Record]) -> None:
     full, bare = make_decision(tier="simple", resolved_model="small"), make_decision()
     await store.copy([full, bare, make_texts(full, ask="Why?"), make_outcome(full, served_group="large")])
+    await store.copy([make_comparison(full)])
     await sql.executemany(
         "INSERT INTO routing_feedback (decision_id, created_at, source, rating, label) VALUES ($1, $2, $3, $4, $5)",
         [
@@ -302,8 +304,14 @@ async def test_routing_training(store: Store, sql: asyncpg.Connection[asyncpg.Re
     assert (row["features"], row["feature_version"]) == (list(full.features or ()), 3)
     assert (row["ask"], row["status"], row["served_group"], row["fell_back"]) == ("Why?", "success", "large", True)
     assert (row["rating"], row["label"], row["label_source"]) == (0.5, "medium", "operator")
+    assert (row["scorer_id"], row["propensity"], row["explored"]) == (full.scorer_id, full.propensity, full.explored)
+    assert (row["finish_reason"], row["embedding"], row["applied"]) == ("stop", None, True)
+    assert {name: row[name] for name in COMPARED} == {name: getattr(make_comparison(full), name) for name in COMPARED}
     row = rows[bare.decision_id]
-    assert [row[name] for name in ("ask", "status", "fell_back", "rating", "label")] == [None] * 5
+    assert [row[name] for name in ("ask", "status", "fell_back", "rating", "label", *COMPARED)] == [None] * 12
+
+
+COMPARED = ("weak_tier", "strong_tier", "weak_model", "strong_model", "weak_score", "strong_score", "judge")
 
 
 async def test_a_decision_without_a_fallback_did_not_fall_back(

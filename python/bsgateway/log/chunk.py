@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from bsgateway.decision import Decision, Outcome, Texts
+from bsgateway.decision import Comparison, Decision, Outcome, Texts
 from bsgateway.errors import GatewayError
 from bsgateway.rows import Item, cleaned
 
@@ -24,6 +24,7 @@ class Chunk(msgspec.Struct, Generic[One], frozen=True, array_like=True):
     decisions: Sequence[One]
     texts: Sequence[One]
     outcomes: Sequence[One]
+    comparisons: Sequence[One] = ()  # a version before wrote none
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -48,9 +49,10 @@ class _Whole(msgspec.Struct, frozen=True, array_like=True):
     decisions: list[Decision]
     texts: list[Texts]
     outcomes: list[Outcome]
+    comparisons: list[Comparison] = []
 
 
-_KINDS = (Decision, Texts, Outcome)
+_KINDS = (Decision, Texts, Outcome, Comparison)
 _encoder = msgspec.msgpack.Encoder()
 _whole = msgspec.msgpack.Decoder(_Whole)
 _raw = msgspec.msgpack.Decoder(Chunk[msgspec.Raw])
@@ -80,7 +82,7 @@ def decode(payload: bytes) -> Contents:
     """What `encode` was given. Raises ChunkError when these bytes are no chunk."""
     try:
         whole = _whole.decode(payload)
-        return Contents([*whole.decisions, *whole.texts, *whole.outcomes], [])
+        return Contents([*whole.decisions, *whole.texts, *whole.outcomes, *whole.comparisons], [])
     except (msgspec.DecodeError, ValueError):
         return _decode_one_by_one(payload)
 
@@ -89,7 +91,7 @@ def _decode_one_by_one(payload: bytes) -> Contents:
     contents = Contents([], [])
     try:
         chunk = _raw.decode(payload)
-        for kind, parts in zip(_KINDS, (chunk.decisions, chunk.texts, chunk.outcomes), strict=True):
+        for kind, parts in zip(_KINDS, msgspec.structs.astuple(chunk), strict=True):
             for part in parts:
                 try:
                     contents.records.append(msgspec.msgpack.decode(part, type=kind))

@@ -54,6 +54,9 @@ SELECT
     d.expected_cost,
     d.changes,
     d.ignored,
+    d.scorer_id,
+    d.propensity,
+    d.explored,
     o.completed_at AS outcome_completed_at,
     o.status AS outcome_status,
     o.call_id AS outcome_call_id,
@@ -71,8 +74,17 @@ SELECT
     o.first_token_ms AS outcome_first_token_ms,
     o.error_class AS outcome_error_class,
     o.error_status AS outcome_error_status,
+    o.finish_reason AS outcome_finish_reason,
     f.rating,
     f.label,
+    f.source AS label_source,
+    c.weak_tier,
+    c.strong_tier,
+    c.weak_model,
+    c.strong_model,
+    c.weak_score,
+    c.strong_score,
+    c.judge,
     t.ask,
     t.system,
     t.redacted,
@@ -84,7 +96,7 @@ LEFT JOIN routing_outcomes o
     AND o.decision_id >= bsg_uuid7_floor(:since)
     AND o.decision_id < coalesce(bsg_uuid7_floor(:until), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
 LEFT JOIN (
-    SELECT DISTINCT ON (decision_id) decision_id, rating, label
+    SELECT DISTINCT ON (decision_id) decision_id, rating, label, source
     FROM (  -- ordered by itself: before version 16, DISTINCT ON knows nothing between the whole order and none
         SELECT *
         FROM routing_feedback
@@ -94,6 +106,10 @@ LEFT JOIN (
     ) feedback
     ORDER BY decision_id, created_at DESC, source
 ) f ON f.decision_id = d.decision_id
+LEFT JOIN routing_comparisons c
+    ON c.decision_id = d.decision_id
+    AND c.decision_id >= bsg_uuid7_floor(:since)
+    AND c.decision_id < coalesce(bsg_uuid7_floor(:until), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
 LEFT JOIN routing_texts t
     ON t.decision_id = d.decision_id
     AND t.decision_id >= bsg_uuid7_floor(:since)

@@ -18,6 +18,7 @@ SELECT
     (SELECT count(*) FROM routing_texts WHERE decision_id IN (SELECT * FROM chosen)) AS routing_texts,
     (SELECT count(*) FROM routing_outcomes WHERE decision_id IN (SELECT * FROM chosen)) AS routing_outcomes,
     (SELECT count(*) FROM routing_feedback WHERE decision_id IN (SELECT * FROM chosen)) AS routing_feedback,
+    (SELECT count(*) FROM routing_comparisons WHERE decision_id IN (SELECT * FROM chosen)) AS routing_comparisons,
     (
         SELECT count(*)
         FROM routing_dead_letters
@@ -32,6 +33,7 @@ SELECT
     (SELECT count(*) FROM routing_texts WHERE decision_id < bsg_uuid7_floor(:before)) AS routing_texts,
     (SELECT count(*) FROM routing_outcomes WHERE decision_id < bsg_uuid7_floor(:before)) AS routing_outcomes,
     (SELECT count(*) FROM routing_feedback WHERE decision_id < bsg_uuid7_floor(:before)) AS routing_feedback,
+    (SELECT count(*) FROM routing_comparisons WHERE decision_id < bsg_uuid7_floor(:before)) AS routing_comparisons,
     (
         SELECT count(*)
         FROM routing_dead_letters
@@ -68,6 +70,11 @@ UNION
 )
 UNION
 (
+    SELECT decision_id FROM routing_comparisons
+    WHERE decision_id < bsg_uuid7_floor(:before) AND decision_id > :after ORDER BY decision_id LIMIT :limit
+)
+UNION
+(
     SELECT DISTINCT decision_id FROM routing_feedback
     WHERE decision_id < bsg_uuid7_floor(:before) AND decision_id > :after ORDER BY decision_id LIMIT :limit
 )
@@ -86,6 +93,7 @@ WITH
     texts AS (DELETE FROM routing_texts WHERE decision_id = ANY (:ids::uuid[]) RETURNING 1),
     outcomes AS (DELETE FROM routing_outcomes WHERE decision_id = ANY (:ids::uuid[]) RETURNING 1),
     feedback AS (DELETE FROM routing_feedback WHERE decision_id = ANY (:ids::uuid[]) RETURNING 1),
+    comparisons AS (DELETE FROM routing_comparisons WHERE decision_id = ANY (:ids::uuid[]) RETURNING 1),
     dead_letters AS (
         DELETE FROM routing_dead_letters
         WHERE decision_id = ANY (:ids::uuid[]) OR digest = ANY (:digests::bytea[])
@@ -96,6 +104,7 @@ SELECT
     (SELECT count(*) FROM texts) AS routing_texts,
     (SELECT count(*) FROM outcomes) AS routing_outcomes,
     (SELECT count(*) FROM feedback) AS routing_feedback,
+    (SELECT count(*) FROM comparisons) AS routing_comparisons,
     (SELECT count(*) FROM dead_letters) AS routing_dead_letters;
 
 -- name: purge_letters(before, after, limit)

@@ -39,4 +39,5 @@ SELECT
     (SELECT count(*) FROM routing_texts) AS texts,
     (SELECT count(*) FROM routing_outcomes) AS outcomes,
     (SELECT count(*) FROM routing_feedback) AS feedback,
-    (SELECT count(*) FROM routing_dead_letters) AS dead_letters;
+    (SELECT count(*) FROM routing_dead_letters) AS dead_letters,
+    (SELECT count(*) FROM routing_comparisons) AS comparisons;

@@ -6,6 +6,7 @@ SET LOCAL client_min_messages = warning;
 CREATE TEMP TABLE IF NOT EXISTS staged_logs (LIKE routing_logs INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS staged_texts (LIKE routing_texts INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS staged_outcomes (LIKE routing_outcomes INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS staged_comparisons (LIKE routing_comparisons INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
 
 -- name: insert_logs()!
 INSERT INTO routing_logs
@@ -41,9 +42,15 @@ ON CONFLICT (decision_id) DO UPDATE SET
     latency_ms = excluded.latency_ms,
     first_token_ms = excluded.first_token_ms,
     error_class = excluded.error_class,
-    error_status = excluded.error_status
+    error_status = excluded.error_status,
+    finish_reason = excluded.finish_reason
 WHERE stored.status = 'failure'
   AND (excluded.status = 'success' OR excluded.completed_at > stored.completed_at);
+
+-- name: insert_comparisons()!
+INSERT INTO routing_comparisons
+SELECT * FROM pg_temp.staged_comparisons
+ON CONFLICT (decision_id) DO NOTHING;
 
 -- name: bury(digest, decision_id, kind, reason, payload)!
 INSERT INTO routing_dead_letters (digest, decision_id, kind, reason, payload)
