@@ -3,7 +3,7 @@
 The requests go through the gateway's own steps (names, analysis, side requests, policy) in the order of the file, once;
 each is decided twice, with its conversation and by itself, and priced a third time at the top tier. Nothing is sent
 anywhere. Costs are estimates: tokens as the gateway counts them, prices of the configuration, and a model of prompt
-caches (see `_Caches`).
+caches (see `prompt_caches`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .decision import Caller, Reason
 from .errors import ReplayError
 from .gateway import FORMATS, Asker, Gateway, Pending
 from .policy import EXPECTED_OUTPUT_TOKENS, Choice
+from .prompt_caches import PromptCaches, Sent
 from .sessions import Session, Sessions, after
 
 WITH, WITHOUT, TOP = "with", "without", "top"
@@ -139,7 +140,7 @@ class _Replay:
         self._sessions = Sessions(gateway.config.routing.session.ttl_seconds, clock=lambda: self._now)
         self._tiers = {plan.name: index for index, plan in enumerate(gateway.policy.tiers)}
         self._ways = {name: _Tracker(gateway, self._tiers) for name in (WITH, WITHOUT)}
-        self._top = _Caches(gateway.config.routing.session.cache_seconds)
+        self._top = PromptCaches(gateway.config.routing.session.cache_seconds)
         self._summaries: dict[str, Summary] = {}
         self._total = Summary("all")
         self._conversations: set[tuple[str, str]] = set()
@@ -165,7 +166,7 @@ class _Replay:
         for name, choice in ((WITH, sticky), (WITHOUT, gateway.choose(pending, now=self._now))):
             ways = [summary.sticky if name == WITH else summary.single for summary in summaries]
             self._ways[name].note(request, choice, ways)
-        top = self._top.cost(request, gateway.policy.baseline)
+        top = self._top.cost(request.sent(gateway.policy.baseline), gateway.policy.baseline)
         for summary in summaries:
             summary.top_cost += top or 0.0
 
@@ -216,6 +217,11 @@ class _Request(msgspec.Struct, frozen=True):
     def thread(self) -> tuple[str, str]:
         return self.line.session, self.line.thread
 
+    def sent(self, model: Model) -> Sent:
+        """As the prompt cache of `model` sees it."""
+        demand = self.pending.demand
+        return Sent(self.thread, self.line.at, demand, demand.context_tokens, self.output_tokens(model), self.side)
+
     def output_tokens(self, model: Model) -> int:
         """Tokens of the answer; where the file does not say, what the policy assumes."""
         if self.line.output_tokens is not None:
@@ -230,12 +236,12 @@ class _Tracker:
     def __init__(self, gateway: Gateway, tiers: Mapping[str, int]) -> None:
         self._models = gateway.models
         self._tiers = tiers
-        self._caches = _Caches(gateway.config.routing.session.cache_seconds)
+        self._caches = PromptCaches(gateway.config.routing.session.cache_seconds)
         self._last: dict[tuple[str, str], tuple[str | None, str]] = {}
 
     def note(self, request: _Request, choice: Choice, ways: Iterable[Way]) -> None:
         model = self._models.get(choice.model) if choice.model is not None else None
-        cost = None if model is None else self._caches.cost(request, model)
+        cost = None if model is None else self._caches.cost(request.sent(model), model)
         move = 0 if request.side or model is None else self._move(request, choice.tier, model.name)
         forced = move != 0 and choice.reason in _FORCED
         in_loop = move != 0 and not forced and request.pending.demand.tool_turn
@@ -260,32 +266,3 @@ class _Tracker:
 
 _UP, _DOWN, _ASIDE = 1, 2, 3
 _FORCED = (Reason.NEEDS, Reason.CONTEXT_WINDOW)
-
-
-class _Caches:
-    """The prompt caches of all models: each keeps what it last read and wrote of a thread, for `cache_seconds`.
-
-    A side request has a beginning of its own, which no cache holds. Anthropic's models read and fill their cache only
-    where the client marks what to keep.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._kept: dict[tuple[tuple[str, str], str], tuple[int, float]] = {}
-
-    def cost(self, request: _Request, model: Model) -> float | None:
-        """US dollars of the request at `model`, which then has it in its cache."""
-        demand, line = request.pending.demand, request.line
-        output = request.output_tokens(model)
-        if request.side:
-            return model.price.of(demand.context_tokens, output)
-        marked = "prompt_cache" in demand.needs
-        cached = 0
-        if marked or model.family != "anthropic":
-            key = (request.thread, model.name)
-            tokens, at = self._kept.get(key, (0, -1.0))
-            fresh = tokens > 0 and line.at - at < self._seconds
-            cached = min(tokens, demand.context_tokens) if fresh and model.price.cache_read is not None else 0
-            self._kept[key] = (demand.context_tokens, line.at)
-        written = demand.context_tokens - cached if marked else 0
-        return model.price.of(demand.context_tokens, output, cached, written)

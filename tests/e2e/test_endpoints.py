@@ -97,7 +97,7 @@ async def test_header_row_and_upstream_agree(
 
     assert (outcome["status"], outcome["served_group"]) == ("success", group)
     assert outcome["served_model"].removeprefix(f"{outcome['provider']}/").removeprefix("openai/") == call.model
-    assert (outcome["error_class"], outcome["error_status"]) == (None, None)
+    assert (outcome["error_class"], outcome["error_status"], outcome["finish_reason"]) == (None, None, "stop")
     if stream and endpoint in UNCOUNTED and group != "large":
         assert (outcome["prompt_tokens"], outcome["completion_tokens"], outcome["cost"]) == (None, None, None)
     else:

@@ -50,7 +50,7 @@ class Call:
 class Plan:
     """What to do with a call instead of answering it at once: wait `delay` seconds, then fail with `status`, with the
     words of `says` and the seconds of `retry_after` (and with `quote` repeat the request in the error), or answer with
-    `pause` seconds between the events of a stream."""
+    `pause` seconds between the events of a stream. `answer` are the words of the answer, or makes them of the body."""
 
     status: int = 200
     delay: float = 0.0
@@ -58,6 +58,7 @@ class Plan:
     quote: bool = False
     says: str = PLANNED
     retry_after: int | None = None
+    answer: str | Callable[[dict[str, Any]], str] = ANSWER
 
 
 class Upstream:
@@ -124,7 +125,7 @@ class Upstream:
                 error = {"type": "error", "error": {"type": "api_error", "message": said}}
                 return JSONResponse(error, plan.status, headers)
             answer = wire.Answer(
-                text=ANSWER,
+                text=plan.answer if isinstance(plan.answer, str) else plan.answer(call.body),
                 model=call.model,
                 prompt_tokens=call.prompt_tokens,
                 completion_tokens=call.completion_tokens,

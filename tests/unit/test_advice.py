@@ -74,6 +74,23 @@ def test_nothing_to_say_of_the_reference_configuration() -> None:
     assert entry["litellm_params"]["num_ctx"] == local.max_input_tokens  # what Ollama is told
 
 
+def test_a_judge_in_its_own_cause() -> None:
+    text = GOOD + "  learning:\n    dual_run: 1%\n    judge: {method: llm, model: large}\n"
+    (problem,) = advised(text)
+    assert (problem.line, problem.path, problem.severity) == (17, "routing.learning.judge.model", "warning")
+    assert problem.message == "'large' judges answers of its own: models favour them"
+    assert problem.hint == "name a model that serves no tier"
+    assert advised(text.replace("llm, model: large}", "llm, model: aside}")) == []
+    assert advised(text.replace("dual_run: 1%", "dual_run: 0%")) == []
+    assert advised(text.replace("method: llm", "method: embedding")) == []
+
+
+def test_learning_in_shadow_mode() -> None:
+    text = GOOD + "  mode: shadow\n  learning: {explore: 5%, dual_run: 0%}\n"
+    (problem,) = [found for found in advised(text) if "learning" in found.path]
+    assert (problem.path, problem.message) == ("routing.learning.explore", "has no effect in shadow mode")
+
+
 def test_what_nobody_knows_of_a_model() -> None:
     (problem,) = changed("{model: openai/gpt-5-nano}", "{model: ollama_chat/mine}")
     assert (problem.line, problem.path, problem.severity) == (2, "model_list[0].model_info", "warning")

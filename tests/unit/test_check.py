@@ -305,7 +305,7 @@ IN_ROUTING: dict[str, tuple[str, int, str, str, str]] = {
         f'keyword "{"k" * 129}": keyword longer than 128 characters', "trim or remove it",
     ),
     "a strategy that is not there": (
-        "classifier: {strategy: magic}", 14, "routing.classifier.strategy", "must be one of static", "",
+        "classifier: {strategy: magic}", 14, "routing.classifier.strategy", "must be one of ml, static", "",
     ),
     "an option that is neither": (
         "unknown_models: refuse", 14, "routing.unknown_models", "must be one of auto, leave", "",
@@ -367,6 +367,18 @@ IN_ROUTING: dict[str, tuple[str, int, str, str, str]] = {
         "collector:\n  spool: false", 15, "routing.collector.spool", "must be object, not boolean",
         "write { enabled: false }",
     ),
+    "a judge that does not say who": (
+        "learning:\n  judge: {method: llm}", 15, "routing.learning.judge.model", "is needed by the method 'llm'",
+        "give the model_list name of the model that judges",
+    ),
+    "a judge that is not there": (
+        "learning:\n  judge: {method: embedding, model: lrge}", 15, "routing.learning.judge.model",
+        "'lrge' is not in model_list", "did you mean 'large'?",
+    ),
+    "dual runs without a log": (
+        "collector: {enabled: false}\nlearning:\n  dual_run: 1%", 16, "routing.learning.dual_run",
+        "has nowhere to put what it finds: collector.enabled is false", "set collector.enabled to true, or remove this",
+    ),
     "a section that has no switch": (
         "collector:\n  embedding: false", 15, "routing.collector.embedding", "must be object or null, not boolean", "",
     ),
@@ -398,6 +410,30 @@ def test_a_good_collector(collector: str) -> None:
 def test_one_mistake_in_more_lines_of_routing(name: str) -> None:
     text, *expected = IN_ROUTING[name]
     assert added(text) == [tuple(expected)]
+
+
+def test_learning_with_one_tier() -> None:
+    text = GOOD.replace("    easy: {score_range: [0, 50], model: small}\n", "").replace("[51, 100]", "[0, 100]")
+    assert problems(text) == []
+    text += "  learning: {explore: 5%, dual_run: 0.0%}\n"
+    assert [(found[1], found[2]) for found in problems(text)] == [
+        ("routing.learning.explore", "has nothing to compare: there is only one tier")
+    ]
+    found = problems(text.replace("0.0%", "0.1%"))
+    assert [path for _, path, _, _ in found] == ["routing.learning.dual_run", "routing.learning.explore"]
+
+
+@pytest.mark.parametrize(
+    "learning",
+    [
+        "{explore: 5%, dual_run: 1%, dual_run_usd_per_day: 0}",
+        "{dual_run: 1%, judge: {method: llm, model: large}}",
+        "{judge: {method: match}}",
+        "{}",
+    ],
+)
+def test_good_learning(learning: str) -> None:
+    assert added(f"learning: {learning}") == []
 
 
 @pytest.mark.parametrize("score_range", ["[50, 0]", "[100, 51]"])

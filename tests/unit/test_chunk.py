@@ -9,22 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsgateway.decision import Caller, Decision, Outcome, Texts
+from bsgateway.decision import Caller, Comparison, Decision, Outcome, Texts
 from bsgateway.log import chunk
 from bsgateway.log.chunk import ChunkError
 from bsgateway.rows import Item, cleaned
-from builders import make_decision, make_failure, make_outcome, make_texts
+from builders import make_comparison, make_decision, make_failure, make_outcome, make_texts
+
+KINDS = (Decision, Texts, Outcome, Comparison)
 
 
 def by_kind(records: list[Item]) -> list[list[Item]]:
-    return [[record for record in records if isinstance(record, kind)] for kind in (Decision, Texts, Outcome)]
+    return [[record for record in records if isinstance(record, kind)] for kind in KINDS]
 
 
 def test_records_come_back_as_they_were() -> None:
     decisions = [make_decision(), make_decision(features=None, contributions=(), strategy=None)]
     records: list[Item] = []
     for decision in decisions:
-        records += [decision, make_texts(decision, ask="\U0001f600\x00"), make_outcome(decision)]
+        records += [
+            decision,
+            make_texts(decision, ask="\U0001f600\x00"),
+            make_outcome(decision),
+            make_comparison(decision),
+        ]
     records.append(make_failure(decisions[0]))
     contents = chunk.decode(chunk.encode(records))
     assert by_kind(contents.records) == by_kind(records)
@@ -100,7 +107,9 @@ def test_a_chunk_that_was_changed_is_read_or_an_error(position: int, byte: int) 
         contents = chunk.decode(bytes(payload))
     except ChunkError:
         return
-    assert len(contents.records) + len(contents.unreadable) <= 3
+    assert len(contents.records) + len(contents.unreadable) <= len(KINDS)
 
 
-PAYLOAD = chunk.encode([make_decision(), make_texts(make_decision()), make_outcome(make_decision())])
+PAYLOAD = chunk.encode(
+    [make_decision(), *(make(make_decision()) for make in (make_texts, make_outcome, make_comparison))]
+)

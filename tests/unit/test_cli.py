@@ -23,14 +23,19 @@ from click.testing import CliRunner, Result
 from bsgateway._version import __version__
 from bsgateway.cli import main
 from bsgateway.config import Config, json_schema
-from bsgateway.core import NATIVE
+from bsgateway.core import NATIVE, core
 from bsgateway.decision import Decision, Reason
 from bsgateway.doctor import AS_USER, Finding, _spool
 from bsgateway.effective import effective_config
 from bsgateway.log.metrics import Metrics
 from bsgateway.log.spool import Spool
+from bsgateway.models import install
+from model_files import model
 
-COMMANDS = ("serve", "demo", "check", "explain", "replay", "logs", "migrate", "doctor", "version")
+COMMANDS = (
+    "serve", "demo", "check", "explain", "replay", "train", "evaluate", "calibrate", "logs", "migrate", "doctor",
+    "version",
+)  # fmt: skip
 SUBCOMMANDS = ("logs export", "logs purge")
 EXPORT, PURGE = ["logs", "export", "--since", "1d"], ["logs", "purge", "--user", "u", "--yes"]
 HARD = "Prove the theorem, derive the bound, analyze the algorithm."
@@ -107,6 +112,11 @@ def test_help_of_a_command(name: str) -> None:
         ["logs", "--tail", "export", "--since", "1d"], ["logs", "-n", "3", "purge", "--user", "u", "--yes"],
         ["logs", "purge", "--yes"], ["logs", "purge", "--user", "u"], ["logs", "purge", "--user", "", "--yes"],
         ["logs", "purge", "--before", "then", "--yes"], ["logs", "--json", "purge", "--user", "u", "--yes"],
+        ["train", "--days", "nan"], ["replay", "--days", "nan"], ["evaluate", "--log", "--days", "inf"],
+        ["calibrate", "--share", "simple=5", "--days", "nan"], ["calibrate", "--quality", "nan"],
+        ["train", "--jsonl", __file__, "--weak", "w", "--strong", "w"],
+        ["evaluate", __file__, "--weak", "w", "--strong", "s", "--plot", "curves.xyz"],
+        ["evaluate", __file__, "--weak", "w", "--strong", "s", "--plot", "nowhere/curves.png"],
     ],
 )  # fmt: skip
 def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
@@ -273,6 +283,16 @@ def test_explain_of_a_file_a_pipe_and_a_name(config: str, tmp_path: Path) -> Non
     assert explained("hi", "--model", "cheap").bias == -100
     assert explained("hi", "--model", "vendor/x").reason is Reason.WILDCARD
     assert explained("hi", "--call-type", "anthropic_messages").call_type == "anthropic_messages"
+
+
+def test_explain_scores_with_the_model_in_the_state_directory(config_file: Callable[..., Path], tmp_path: Path) -> None:
+    given = str(config_file(classifier={"strategy": "ml"}))
+    data = model(bias=4.0).to_bytes()
+    install(data, tmp_path / "model.safetensors")
+    explained = run("explain", HARD, "-c", given, "--state", str(tmp_path), "--json").stdout
+    decision = msgspec.json.decode(explained, type=Decision)
+    assert decision.scorer_id == core.LearnedModel(data).id
+    assert f"ml, model {decision.scorer_id}" in run("explain", HARD, "-c", given, "--state", str(tmp_path)).stdout
 
 
 def test_explain_of_what_cannot_be_decided(config: str) -> None:

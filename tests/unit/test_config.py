@@ -19,6 +19,7 @@ from bsgateway.config import (
     Collector,
     Config,
     GatewayFile,
+    Learning,
     Routing,
     Spool,
     Tier,
@@ -64,6 +65,15 @@ def test_the_reference_configuration_says_the_defaults() -> None:
     assert config.routing.classifier == routing().classifier
     assert config.routing.collector == Collector()
     assert config.routing.unknown_models == routing().unknown_models == "auto"
+
+
+def test_what_the_reference_configuration_says_of_learning_are_the_defaults() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    begin = text.index("  # learning:\n")
+    lines = text[begin : text.index("\n\n", begin)].splitlines()
+    said = yaml.safe_load("\n".join(line.replace("  # ", "  ", 1) for line in lines))["learning"]
+    assert msgspec.convert(said, Learning) == Learning()
+    assert {*said} == {*Learning.__struct_fields__}
 
 
 def test_the_first_line_of_the_reference_configuration_points_editors_to_the_schema() -> None:

@@ -18,13 +18,15 @@ from bsgateway.expectations import DAYS, LEAST_ANSWERS, MOST_DECISIONS
 from bsgateway.headers import HEADERS
 from bsgateway.log.metrics import CAUSES, Metrics
 from bsgateway.log.pipeline import EXPECT_SECONDS
+from bsgateway.models import prior_bytes
 from bsgateway.names import Names
 from bsgateway.policy import EXPECTED_OUTPUT_TOKENS
-from bsgateway.rows import LOG_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS
+from bsgateway.rows import COMPARISON_COLUMNS, LOG_COLUMNS, OUTCOME_COLUMNS, TEXT_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROUTING = (ROOT / "docs" / "routing.md").read_text(encoding="utf-8")
+LEARNING = (ROOT / "docs" / "learning.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
@@ -62,11 +64,43 @@ def test_the_table_of_faults_is_what_was_measured(monkeypatch: pytest.MonkeyPatc
     assert all(fault["passed"] for fault in results["faults"])
 
 
+def test_the_table_of_quality_is_what_was_measured() -> None:
+    quality = script(ROOT / "benches" / "quality_section.py")
+    section = quality.section(quality.PAGE.read_text(encoding="utf-8"))
+    assert quality.with_section(README, section) == README, "run `python benches/quality_section.py`"
+    assert "| chance | 0.500 | 0.500 |" in section
+    assert "| prompt length | 0." in section
+
+
+def test_the_table_of_quality_says_what_misses() -> None:
+    quality = script(ROOT / "benches" / "quality_section.py")
+    page = """\
+| APGR | a | mmlu | mean |
+|---|---|---|---|
+| prior | 0.454 (0.421-0.489) | 0.601 (0.583-0.618) | 0.528 |
+| static | 0.600 (0.5-0.7) | 0.590 (0.5-0.7) | 0.595 |
+| length | 0.534 (0.493-0.565) | 0.585 (0.569-0.604) | 0.560 |
+| 300 labels | 0.570 (0.544-0.597) | - | 0.570 |
+"""
+    section = quality.section(page)
+    assert "| 300 labels | 0.570 (of 1) | - |" in section
+    assert "The prior is below prompt length on 1 of the pools: a (0.454)." in section
+    assert "The static score" not in section
+    assert "A model of 300 labels" not in section
+    assert "The static score (0.495) is below" in quality.section(page.replace("0.595", "0.495"))
+
+
+def test_what_is_said_of_the_prior_is_what_it_says_of_itself() -> None:
+    prior = script(ROOT / "benches" / "prior_section.py")
+    said = prior.with_section(LEARNING, prior.section(prior_bytes()))
+    assert said == LEARNING, "run `python benches/prior_section.py`"
+
+
 def test_the_reference_page_is_what_the_code_says(generator: ModuleType) -> None:
     assert generator.page() == PAGE, "run `make reference` and commit the page"
 
 
-@pytest.mark.parametrize("column", sorted({*LOG_COLUMNS, *OUTCOME_COLUMNS, *TEXT_COLUMNS}))
+@pytest.mark.parametrize("column", sorted({*LOG_COLUMNS, *OUTCOME_COLUMNS, *TEXT_COLUMNS, *COMPARISON_COLUMNS}))
 def test_every_column_is_in_the_reference(column: str) -> None:
     assert f"| `{column}` |" in PAGE
 
@@ -157,6 +191,20 @@ def test_routing_shows_metadata_and_aliases_that_work() -> None:
     route = Names(config).resolve("auto", lambda _: False)
     given = wishes.Wisher(config.routing).of({}, route, json.loads(metadata))
     assert given == wishes.Wishes(bias=-25, max_tier="medium")
+
+
+# docs/learning.md
+
+
+@pytest.mark.parametrize("heading", sorted(set(re.findall(r"\]\(#([\w-]+)\)", LEARNING))))
+def test_links_within_learning_lead_somewhere(heading: str) -> None:
+    headings = re.findall(r"^#+ (.*)", LEARNING, re.MULTILINE)
+    assert heading in {title.lower().replace(" ", "-").replace(",", "") for title in headings}
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\((?!https:)([\w./-]+)", LEARNING))))
+def test_links_of_learning_lead_somewhere(name: str) -> None:
+    assert (ROOT / "docs" / name).exists()
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\(([\w./-]+)", ROUTING))))

@@ -139,8 +139,10 @@ FAILURE = report(
 )
 
 
-def outcome(kwargs: dict[str, Any], status: str = "success", start: Any = START, end: Any = END) -> Outcome:
-    return from_call(ID, "call", kwargs, start, end, status)
+def outcome(
+    kwargs: dict[str, Any], status: str = "success", start: Any = START, end: Any = END, answer: Any = None
+) -> Outcome:
+    return from_call(ID, "call", kwargs, start, end, status, answer=answer)
 
 
 def test_an_answer() -> None:
@@ -161,6 +163,13 @@ def test_an_answer() -> None:
         latency_ms=1500.0,
         first_token_ms=1500.0,
     )
+
+
+def test_why_an_answer_ended() -> None:
+    refused = litellm.ModelResponse(choices=[{"finish_reason": "content_filter", "message": {"content": None}}])
+    assert outcome(CHAT, answer=refused).finish_reason == "content_filter"
+    assert outcome(MESSAGES, answer={"stop_reason": "refusal", "content": []}).finish_reason == "refusal"
+    assert outcome(FAILURE, "failure", answer=refused).finish_reason is None
 
 
 def test_a_streamed_answer() -> None:

@@ -11,11 +11,13 @@ from ..decision import Contribution, Strategy
 
 
 class Classification(msgspec.Struct, frozen=True):
-    """`raw_score` is 0-100 before bias and rounding; `contributions` add up to it."""
+    """`raw_score` is 0-100 before bias and rounding; `contributions` add up to it. `scorer_id` names the model file
+    that made it."""
 
     strategy: Strategy
     raw_score: float
     contributions: tuple[Contribution, ...]
+    scorer_id: str | None = None
 
 
 class Classifier(Protocol):

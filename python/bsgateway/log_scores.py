@@ -1,0 +1,193 @@
+"""The scores that the strategy in force, or another one, gives to rows of the log.
+
+A row keeps the score it has where the same scorer made it. Any other is scored anew, through the core, from what the
+log kept of the request: the feature vector is enough for the static score; the learned one reads words as well, so it
+needs the text of the ask (`collector.text`), and sees a redacted one as it was kept. No numpy here: `replay` runs
+without the `train` extra.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from . import models
+from .classifiers.learned import PriorFloors
+from .config import Config, make_analyzer
+from .core import core
+from .decision import Strategy
+from .errors import ModelError
+from .past import Past
+from .reference.score import SIGNALS, highest_floor, signal_values
+
+_KEYWORDS = tuple(core.FEATURE_NAMES.index(name) for name in ("complex_keywords", "simple_keywords"))
+_STATIC_VERSIONS = range(1, core.FEATURE_VERSION + 1)
+"""Each version has the features of those before, first and in their order."""
+
+Features = tuple[float, ...]
+
+
+class Learned(Protocol):
+    """What is used of `core.LearnedModel`."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    def predict(self, inputs: bytes, indptr: bytes, indices: bytes) -> tuple[bytes, bytes]: ...
+
+
+class Scored(msgspec.Struct):
+    """How many rows have a score, and why others have none.
+
+    `kept` have the one in the log, `anew` were scored again. Left out: `no_features`, as the log has none of theirs or
+    of another version; `no_words`, as the text of the ask was not kept.
+    """
+
+    kept: int = 0
+    anew: int = 0
+    no_features: int = 0
+    no_words: int = 0
+
+    @property
+    def left_out(self) -> int:
+        return self.no_features + self.no_words
+
+
+class LogScorer:
+    """Scores rows of a log, which was written under `logged_by`, as a gateway with `config` and `model` would.
+
+    Rows do not say which settings of the static score they were made with: those of `logged_by` are taken for granted.
+    `model` is needed by the strategy ml and not used by static. `counts` says what became of the rows.
+    """
+
+    def __init__(self, config: Config, logged_by: Config, strategy: Strategy, model: Learned | None = None) -> None:
+        if strategy is Strategy.ML and model is None:
+            raise ValueError("the strategy ml needs a model")
+        self.strategy = strategy
+        self.scorer_id = None if model is None or strategy is not Strategy.ML else model.id
+        self.counts = Scored()
+        self._model = model
+        self._floors = PriorFloors()
+        now, then = config.routing, logged_by.routing
+        static = now.classifier.static
+        self._same_static = static == then.classifier.static
+        self._same_words = (static.complex_keywords, static.simple_keywords) == (
+            then.classifier.static.complex_keywords,
+            then.classifier.static.simple_keywords,
+        )
+        self._analyzer = make_analyzer(now)
+        self._static = static_scorer(msgspec.structs.asdict(static.weights), static.token_thresholds)
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether rows of another scorer can only be scored with the text of their ask."""
+        return self.strategy is Strategy.ML or not self._same_words
+
+    def scores(self, rows: Sequence[Past]) -> list[float | None]:
+        """The raw score of each row, 0-100, before any bias; None for those that were not routed by score (which are
+        not counted) and those that cannot be scored."""
+        found: list[float | None] = [None] * len(rows)
+        anew: list[int] = []
+        for place, row in enumerate(rows):
+            if not row.scored:
+                continue
+            if self._made(row):
+                found[place] = row.raw_score
+                self.counts.kept += 1
+            elif row.features is None or row.feature_version not in self._versions():
+                self.counts.no_features += 1
+            elif row.ask is None and self.reads_words:
+                self.counts.no_words += 1
+            else:
+                anew.append(place)
+        for place, score in zip(anew, self._score([rows[place] for place in anew]), strict=True):
+            found[place] = score
+        self.counts.anew += len(anew)
+        return found
+
+    def _made(self, row: Past) -> bool:
+        """Whether this scorer made the score that the log has."""
+        if self.strategy is Strategy.STATIC:
+            return row.strategy == Strategy.STATIC.value and self._same_static
+        return row.strategy == Strategy.ML.value and row.scorer_id == self.scorer_id
+
+    def _versions(self) -> range:
+        now = core.FEATURE_VERSION
+        return _STATIC_VERSIONS if self.strategy is Strategy.STATIC else range(now, now + 1)
+
+    def _score(self, rows: Sequence[Past]) -> list[float]:
+        if not rows:
+            return []
+        features = self._features(rows)
+        if self._model is None or self.strategy is Strategy.STATIC:
+            return [self._static(each) for each in features]
+        vector = array("d")
+        for each in features:
+            vector.extend(each)
+        inputs = core.model_inputs(vector.tobytes(), [row.needs or () for row in rows])
+        indptr, indices = core.word_buckets([row.ask or "" for row in rows])
+        _, probabilities = self._model.predict(inputs, indptr, indices)
+        found = [100.0 * each for each in array("d", probabilities)]
+        if self._model.kind == "prior":
+            found = [max(each, self._floors.highest(row)[1]) for each, row in zip(found, features, strict=True)]
+        return found
+
+    def _features(self, rows: Sequence[Past]) -> list[Features]:
+        """The vectors of the log; where other keywords hold now, with these counted in the text that was kept."""
+        kept = [row.features or () for row in rows]
+        if self._same_words:
+            return kept
+        width = len(core.FEATURE_NAMES)
+        measured = array("d", self._analyzer.featurize([row.ask or "" for row in rows]).features)
+        found = []
+        for place, features in enumerate(kept):
+            changed = list(features)
+            for keyword in _KEYWORDS:
+                changed[keyword] = measured[place * width + keyword]
+            found.append(tuple(changed))
+        return found
+
+
+def static_scorer(weights: dict[str, float], token_thresholds: Sequence[int]) -> Callable[[Features], float]:
+    """The static score of a feature vector, as the core computes it for a request. Weights are taken by proportion."""
+    total = 0.0
+    for name in SIGNALS:
+        total += weights[name]
+    shares = [weights[name] / total for name in SIGNALS]
+
+    def score(features: Features) -> float:
+        named = dict(zip(core.FEATURE_NAMES, features, strict=False))  # an older vector is shorter
+        found = 0.0
+        for value, share in zip(signal_values(named, token_thresholds), shares, strict=True):
+            found += share * value
+        _, floor = highest_floor(named)
+        return max(min(found, 100.0), floor)
+
+    return score
+
+
+def scorer_of(
+    config: Config, logged_by: Config, state: Path, strategy: Strategy | None = None, model: Path | None = None
+) -> LogScorer:
+    """The scorer of a gateway with `config` and this state directory; `strategy` and `model`, the path of a model file,
+    stand for its own if given. Raises ModelError."""
+    if strategy is None:
+        strategy = Strategy(config.routing.classifier.strategy) if model is None else Strategy.ML
+    found = None
+    if strategy is Strategy.ML:
+        found = models.in_force(config, state)[0] if model is None else _read(model)
+    return LogScorer(config, logged_by, strategy, found)
+
+
+def _read(path: Path) -> core.LearnedModel:
+    try:
+        return models.read(path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
