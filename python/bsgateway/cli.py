@@ -12,9 +12,12 @@ from typing import Any
 import click
 import msgspec
 
+from .calibrate_cli import calibrate
 from .cli_options import DEFAULT_CONFIG, config_option, database, json_option, state_option
 from .errors import GatewayError
+from .learn_cli import evaluate, train
 from .logs_cli import logs
+from .replay_cli import replay
 
 
 class _Group(click.Group):
@@ -113,17 +116,18 @@ def check(file: Path, show: bool, schema: bool, as_json: bool) -> None:
 @main.command()
 @click.argument("source")
 @config_option
+@state_option
 @click.option("--model", default="auto", show_default=True, help="The name the client asks for, if the body has none.")
 @click.option("--call-type", help="LiteLLM's call type, such as acompletion.  [default: guessed from the body]")
 @json_option
-def explain(source: str, config: Path, model: str, call_type: str | None, as_json: bool) -> None:
+def explain(source: str, config: Path, state: Path, model: str, call_type: str | None, as_json: bool) -> None:
     """Show the decision for SOURCE and what each signal adds to it. SOURCE: a text, a request body file, or - ."""
     from .explain import print_decision, read_request
     from .gateway import load
 
     body, guessed = read_request(source, model)
     try:
-        decision = load(config).decide(body, call_type or guessed)
+        decision = load(config, state).decide(body, call_type or guessed)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
@@ -132,27 +136,11 @@ def explain(source: str, config: Path, model: str, call_type: str | None, as_jso
         print_decision(decision)
 
 
-@main.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@config_option
-@json_option
-def replay(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
-    """Decide recorded requests anew, with and without conversations that keep their tier, and compare.
-
-    Nothing is sent anywhere. FILES hold one request a line, as JSON: {"session": "...", "call_type": "acompletion",
-    "headers": {...}, "at": seconds, "body": {...}}, and if known "thread", "output_tokens" and whether it is a "side"
-    request.
-    """
-    from .replay_report import print_report, run
-
-    report = run(files, config)
-    if as_json:
-        click.echo(msgspec.json.encode(report).decode())
-    else:
-        print_report(report)
-
-
+main.add_command(replay)
+main.add_command(calibrate)
 main.add_command(logs)
+main.add_command(train)
+main.add_command(evaluate)
 
 
 @main.command()

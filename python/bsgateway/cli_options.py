@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +17,16 @@ from .errors import GatewayError
 DEFAULT_CONFIG = "gateway.yaml"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """A finite number in a range: click lets `nan` through, which is neither below nor above a bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def config_option(command: Command) -> Command:
@@ -44,6 +56,20 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="For machines: JSON instead of a table.")(command)
 
 
+def ray_options(command: Command) -> Command:
+    """Who holds what `--parquet` names."""
+    workers = click.option(
+        "--workers", type=click.IntRange(1, 10_000), help="Workers on Ray, each with a processor.  [default: as here]"
+    )
+    ray = click.option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Spread the work over a Ray cluster: its address, or `local` for one on this machine that ends with the "
+        "command. Each node needs this version of bsgateway[scale], and the files by the same paths.",
+    )
+    return ray(workers(command))
+
+
 @contextlib.contextmanager
 def database(config: Path, state: Path) -> Iterator[str]:
     """The database of the log: the operator's own, that of a running gateway, or the embedded one for this command."""
@@ -59,3 +85,22 @@ def database(config: Path, state: Path) -> Iterator[str]:
             yield embedded.dsn
     else:
         raise GatewayError(f"no database: set COLLECTOR_DATABASE_URL, or start the gateway once (no {state}/postgres)")
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: the transaction is rolled back, an incomplete file removed.
+
+    Both by a handler of ours: for Python's own, asyncio puts another in its place, which cancels the task; and what is
+    cancelled while it connects may end with a time-out instead, and look like a database that does not answer.
+    """
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = [(number, signal.signal(number, stop)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

@@ -33,6 +33,8 @@ Weight = Annotated[float, Meta(ge=0, le=1_000_000_000)]
 Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 Text = Annotated[str, Meta(min_length=1)]
+SHARE = r"^(100|[0-9]{1,2}(\.[0-9]+)?)%$"
+"""How a share of a hundred is written."""
 
 
 class Tier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,11 +150,73 @@ class Analysis(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 16_777_216
 
 
+class Ml(Struct, frozen=True, forbid_unknown_fields=True):
+    """The learned score."""
+
+    model: Annotated[
+        Text | None,
+        Meta(
+            description="The model file; every worker follows it when it is replaced. While there is none, the shipped "
+            "prior scores. Unset: `model.safetensors` in the state directory."
+        ),
+    ] = None
+
+
+class Judge(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who compares the answers of a dual run."""
+
+    method: Annotated[
+        Literal["match", "embedding", "llm"],
+        Meta(
+            description="match: the same words but for case, space and punctuation, or the same final answer. "
+            "embedding: cosine similarity. llm: a model is asked which answer is better, once in each order."
+        ),
+    ] = "match"
+    model: Annotated[
+        Name | None, Meta(description="The model_list name that judges or embeds; needed by embedding and llm.")
+    ] = None
+    similarity: Annotated[
+        float, Meta(gt=0, le=1, description="Cosine from which on two embedded answers count as equally good.")
+    ] = 0.9
+
+
+class Learning(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the gateway does to learn from its own traffic. All of it is off unless asked for."""
+
+    explore: Annotated[
+        str,
+        Meta(
+            pattern=SHARE,
+            description="Share of the requests routed by score alone that go to a tier drawn at random, with the "
+            "probability in the log, so that other thresholds and models can be judged from it.",
+        ),
+    ] = "0%"
+    dual_run: Annotated[
+        str,
+        Meta(
+            pattern=SHARE,
+            description="Share of the requests routed by score that are answered a second time by another tier, after "
+            "the client has its answer, and compared. Never requests with tools.",
+        ),
+    ] = "0%"
+    dual_run_usd_per_day: Annotated[
+        float, Meta(ge=0, le=1_000_000, description="What dual runs and their judge may cost a day (UTC), per worker.")
+    ] = 1.0
+    judge: Annotated[Judge, Meta(description="Who compares the two answers.")] = Judge()
+
+
 class Classifier(Struct, frozen=True, forbid_unknown_fields=True):
     """What makes the score."""
 
-    strategy: Annotated[Literal["static"], Meta(description="static: weighted signals.")] = "static"
+    strategy: Annotated[
+        Literal["static", "ml"],
+        Meta(
+            description="static: weighted signals. ml: a learned model, the one that `bsgateway train` has promoted, "
+            "or, until there is one, the prior that comes with the package."
+        ),
+    ] = "static"
     static: Annotated[Static, Meta(description="Settings of the static strategy.")] = Static()
+    ml: Annotated[Ml, Meta(description="Settings of the ml strategy.")] = Ml()
 
 
 class Spool(Struct, frozen=True, forbid_unknown_fields=True):
@@ -280,7 +344,7 @@ class Routing(Struct, frozen=True, forbid_unknown_fields=True):
     canary: Annotated[
         str,
         Meta(
-            pattern=r"^(100|[0-9]{1,2}(\.[0-9]+)?)%$",
+            pattern=SHARE,
             description="The share of conversations that is rewritten; the others are treated as in shadow mode. "
             "Always the same conversations for one share, and they stay when it grows.",
         ),
@@ -305,6 +369,7 @@ class Routing(Struct, frozen=True, forbid_unknown_fields=True):
     session: Annotated[Session, Meta(description="Conversations that keep their tier.")] = Session()
     analysis: Annotated[Analysis, Meta(description="How requests are measured.")] = Analysis()
     classifier: Annotated[Classifier, Meta(description="What makes the score.")] = Classifier()
+    learning: Annotated[Learning, Meta(description="What is done to learn from the traffic.")] = Learning()
     collector: Annotated[Collector, Meta(description="The log in PostgreSQL.")] = Collector()
 
 
@@ -356,16 +421,22 @@ def spool_directory(collector: Collector, state: Path) -> Path | None:
 
 def make_analyzer(routing: Routing) -> core.Analyzer:
     """The core's analyzer for this config. Raises ValueError naming what is wrong."""
-    static, collector = routing.classifier.static, routing.collector
+    collector = routing.collector
+    captures = collector.enabled and collector.text != "none"
+    return analyzer_of(routing.classifier.static, routing.analysis, collector.text_chars if captures else 0)
+
+
+def analyzer_of(static: Static, analysis: Analysis, capture_chars: int) -> core.Analyzer:
+    """The core's analyzer with these settings. Raises ValueError naming what is wrong."""
     return core.Analyzer(
         weights=msgspec.structs.asdict(static.weights),
         token_thresholds=static.token_thresholds,
         complex_keywords=_or(static.complex_keywords, core.default_complex_keywords()),
         simple_keywords=_or(static.simple_keywords, core.default_simple_keywords()),
-        exact_token_bytes=routing.analysis.exact_token_bytes,
-        capture_chars=collector.text_chars if collector.enabled and collector.text != "none" else 0,
-        memo_bytes=routing.analysis.memo_bytes,
-        encoding=routing.analysis.encoding,
+        exact_token_bytes=analysis.exact_token_bytes,
+        capture_chars=capture_chars,
+        memo_bytes=analysis.memo_bytes,
+        encoding=analysis.encoding,
     )
 
 

@@ -154,7 +154,7 @@ def explained(what: str, remedy: str) -> Iterator[None]:
         raise StoreError(f"{what}: {error}") from error
     except asyncio.TimeoutError:
         raise StoreError(f"{what}: no answer in time: {remedy}") from None
-    except asyncpg.UndefinedTableError as error:
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
         raise StoreError(f"{what}: {error.args[0]}: run `bsgateway migrate`") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         raise StoreError(f"{what}: {error}: {remedy}") from None

@@ -18,6 +18,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from . import models
 from ._version import __version__
 from .advice import advice as warnings_of
 from .check import check_file
@@ -25,7 +26,7 @@ from .config import Config, resolve_env, spool_directory
 from .connections import describe
 from .core import NATIVE
 from .embedded import is_available, running_dsn
-from .errors import GatewayError, StoreError
+from .errors import GatewayError, ModelError, StoreError
 from .log.metrics import Metrics
 from .log.spool import Backlog, SpoolError, survey
 from .store import Store
@@ -68,6 +69,7 @@ def examine(config_path: Path, state: Path, port: int) -> list[Finding]:
         _database(config, state),
         *_spool(config, state),
         *_embedding(config),
+        *_score(config, state),
     ]
 
 
@@ -166,6 +168,21 @@ def _spool(config: Config, state: Path) -> Iterator[Finding]:
                 advice = AS_USER
             yield Finding("spool", BROKEN, f"{backlog.path}: {backlog.error}", advice)
     yield from _log(backlogs)
+
+
+def _score(config: Config, state: Path) -> Iterator[Finding]:
+    """The model that strategy ml scores with."""
+    if config.routing.classifier.strategy != "ml":
+        return
+    path = models.model_path(config, state)
+    try:
+        model, found = models.in_force(config, state)
+    except ModelError as error:
+        stays = "a running gateway keeps the model it has, and the next start would score with the prior"
+        yield Finding("score", WARN, f"{error}; {stays}", f"train again, or copy {models.previous_path(path)} there")
+        return
+    where = f"{path}" if found is not None else f"the prior of the package, as there is no {path}"
+    yield Finding("score", OK, f"model {model.id} ({models.described(model)}): {where}")
 
 
 def _obstacle(directory: Path) -> str | None:

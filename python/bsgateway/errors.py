@@ -7,7 +7,9 @@
     ├── AnalysisError     a request body could not be analysed
     ├── StoreError        PostgreSQL could not be reached, started or migrated
     ├── ExportError       rows of the log could not be written to a file
+    ├── ModelError        a model file cannot be used
     ├── ReplayError       a file of recorded requests could not be read
+    ├── LearningError     outcomes, or a log, that nothing can be learned from
     └── LocalServerError  a local model or stand-in process did not start
 
 None of them ever reaches a client of the proxy: the hook fails open.  They are for the operator (CLI, start-up)
@@ -43,6 +45,14 @@ class ExportError(GatewayError):
 
 class ReplayError(GatewayError):
     """A file of recorded requests could not be read."""
+
+
+class LearningError(GatewayError):
+    """Outcomes or a log could not be read, or do not suffice to learn from."""
+
+
+class ModelError(GatewayError):
+    """A model file cannot be used: it is missing, damaged, or made for another version."""
 
 
 class LocalServerError(GatewayError):

@@ -86,6 +86,9 @@ def _facts(decision: Decision) -> list[tuple[str, str]]:
         facts.append(("tier", decision.tier))
     if decision.complexity_score is not None:
         facts.append(("score", f"{decision.complexity_score} (confidence {decision.confidence:.2f})"))
+    if decision.strategy is not None:
+        learned = f", model {decision.scorer_id}" if decision.scorer_id else ""
+        facts.append(("scored by", f"{decision.strategy.value}{learned}"))
     facts += [("method", decision.method.value), ("reason", f"{decision.reason.value}: {decision.reason.doc}")]
     for skipped in decision.skipped:
         facts.append(("passed over", f"{skipped.model} ({skipped.reason.value})"))

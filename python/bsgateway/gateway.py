@@ -19,13 +19,16 @@ import msgspec
 
 from .catalog import Model, models
 from .check import load_config
-from .classifiers import Classification
+from .classifiers import Classification, Classifier
+from .classifiers.learned import LearnedClassifier
 from .classifiers.static import StaticClassifier
 from .config import Config, make_analyzer
 from .conversations import conversation_id
 from .core import core
 from .decision import Caller, Decision, Reason, Texts, new_id, now
+from .exploration import Explorer
 from .host import marker, marker_names
+from .models import ModelFile, model_path
 from .names import MAX_NAME, Names, Route
 from .policy import Choice, Demand, Policy
 from .rows import clean
@@ -56,9 +59,10 @@ _RESULTS_SINCE_ASK = core.FEATURE_NAMES.index("results_since_ask")
 _NOT_EXCLUDED: Mapping[str, Reason] = MappingProxyType({})
 
 
-def load(path: str | Path) -> Gateway:
-    """Read and check a gateway.yaml. Raises ConfigError whose `problems` are all its mistakes."""
-    return Gateway(load_config(path))
+def load(path: str | Path, state: Path | None = None) -> Gateway:
+    """Read and check a gateway.yaml; `state` as for `models.model_path`. Raises ConfigError whose `problems` are all
+    its mistakes."""
+    return Gateway(load_config(path), state)
 
 
 def _unknown_to_host(_: str) -> bool:
@@ -103,7 +107,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
 class Gateway:
     """A config, prepared once. Safe to share by all threads; `failed_open` counts decisions that had to be saved."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, state: Path | None = None) -> None:
         self.config = config
         self.models: dict[str, Model] = models(config.host["model_list"])
         self.policy = Policy(config.routing, self.models)
@@ -125,9 +129,32 @@ class Gateway:
         self._wisher = Wisher(config.routing)
         self._analyzer = make_analyzer(config.routing)
         self._encoding = config.routing.analysis.encoding
-        self._classifier = StaticClassifier()
+        self._classifier: Classifier = StaticClassifier()
+        self.model_file: ModelFile | None = None
+        """What the strategy ml scores with."""
+        if config.routing.classifier.strategy == "ml":
+            self.model_file = self._learned(model_path(config, state))
         self._keeps_text = config.routing.collector.enabled and config.routing.collector.text != "none"
-        self._share = float(config.routing.canary.rstrip("%")) / 100 if config.routing.mode == "route" else 0.0
+        self._share = share(config.routing.canary) if config.routing.mode == "route" else 0.0
+        self.explorer = Explorer(share(config.routing.learning.explore))
+        self.dual_run_share = share(config.routing.learning.dual_run)
+
+    def _learned(self, path: Path) -> ModelFile:
+        self._classifier = classifier = LearnedClassifier()
+
+        def use(model: core.LearnedModel) -> None:
+            if model.kind == "prior":
+                classifier.priors |= {model.id}  # before any request is scored by it
+            self._analyzer.set_model(model)
+
+        return ModelFile(path, use)
+
+    def succeed(self, former: Gateway) -> None:
+        """Go on where `former`, another configuration of the same process, has stopped."""
+        self.expected = former.expected
+        self.failed_open += former.failed_open
+        if self.model_file is not None and former.model_file is not None:
+            self.model_file.follow(former.model_file)
 
     def decide(self, body: dict[str, Any], call_type: str = "acompletion") -> Decision:
         """What the gateway would do with `body`, the JSON object of a request, arriving as LiteLLM's `call_type`: by
@@ -191,13 +218,17 @@ class Gateway:
         session: Session | None = None,
         excluded: Mapping[str, Reason] = _NOT_EXCLUDED,
         now: float = 0.0,
+        drawn: str | None = None,
     ) -> Choice:
         """The model for a request; see `Policy.choose`. When all that is left out by it is cooling down, one of those
-        is chosen: it may be back."""
+        is chosen: it may be back. `drawn` is a tier that chance picked: where it cannot serve the request, nothing is
+        tried in its stead."""
         target = pending.target
         if target is not None:
             return Choice(None, target, None, None, pending.route.reason)
-        choice = self._choose(pending, session, excluded, now)
+        choice = self._choose(pending, session, excluded, now, drawn)
+        if drawn is not None:
+            return choice
         if choice.model is None and Reason.COOLING_DOWN in excluded.values():
             hard = {model: reason for model, reason in excluded.items() if reason is not Reason.COOLING_DOWN}
             again = self._choose(pending, session, hard, now)
@@ -209,11 +240,33 @@ class Gateway:
             choice = msgspec.structs.replace(choice, tier=bounded.tier, model=bounded.model)
         return choice
 
-    def _choose(self, pending: Pending, session: Session | None, excluded: Mapping[str, Reason], now: float) -> Choice:
+    def _choose(
+        self,
+        pending: Pending,
+        session: Session | None,
+        excluded: Mapping[str, Reason],
+        now: float,
+        drawn: str | None = None,
+    ) -> Choice:
         scored, wishes = pending.scored, pending.wishes
         if scored is None:
             return self.policy.fall_back(wishes, excluded)
-        return self.policy.choose(scored.raw_score, pending.demand, wishes, session, now, excluded, self.expected)
+        return self.policy.choose(
+            scored.raw_score, pending.demand, wishes, session, now, excluded, self.expected, drawn
+        )
+
+    def explorable(
+        self, pending: Pending, session: Session | None, choice: Choice, excluded: Mapping[str, Reason]
+    ) -> tuple[str, ...]:
+        """The tiers that chance may choose among for a request whose score alone has settled it as `choice`; none where
+        something else has, and where there is only one."""
+        if not self.explorer.share or session is not None or choice.model is None or pending.scored is None:
+            return ()
+        by_score = choice.reason is None or choice.reason is Reason.CHEAPEST
+        if not by_score or pending.demand.tool_turn or not self.is_applied(pending):
+            return ()
+        tiers = self.policy.able(pending.demand, pending.wishes, excluded, self.expected)
+        return tiers if len(tiers) > 1 and choice.tier in tiers else ()
 
     def demand(self, body: dict[str, Any], call_type: str) -> Demand:
         """What a request asks of a model, whatever its name."""
@@ -308,6 +361,9 @@ class Gateway:
             expected_cost=choice.expected_cost,
             changes=changes,
             ignored=wishes.ignored,
+            scorer_id=scored.scorer_id,
+            propensity=choice.propensity,
+            explored=choice.explored,
         )
 
     def texts(self, pending: Pending, decision: Decision) -> Texts | None:
@@ -338,6 +394,11 @@ def _demand(analysis: core.Analysis, format: str, side: bool) -> Demand:
         bound=analysis.bound,
         side=side,
     )
+
+
+def share(percent: str) -> float:
+    """A share of a hundred, as it is written in gateway.yaml, as a number from 0 to 1."""
+    return float(percent.rstrip("%")) / 100
 
 
 def _share(conversation: str | None) -> float:

@@ -9,24 +9,28 @@ none of the models it could be sent to, LiteLLM's own refusal is raised.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import sys
 import time
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 from litellm.exceptions import RateLimitError
 from litellm.integrations.custom_logger import CustomLogger
 
-from . import host, outcome
+from . import host, models, outcome
 from .access import Access
 from .callers import asker, opts_out
 from .conversations import begins, thread_id
 from .cooldowns import Cooldowns
 from .core import core
 from .decision import Decision, Method, Outcome, Reason, stamp
+from .dual_run_tickets import with_words
+from .dual_runs import DualRuns
 from .gateway import FORMATS, Gateway, Pending, load
 from .headers import headers, served_group
 from .lifecycle import Lifecycle
@@ -66,12 +70,14 @@ class GatewayCallback(CustomLogger):
             gateway.config.routing.collector,
             on_start=lambda: host.announce(self.gateway.config),
             before_drain=host.flush_log,
-            meanwhile=self.reloader.run,
+            meanwhile=self._meanwhile,
         )
         self.sessions = Sessions(gateway.config.routing.session.ttl_seconds)
         self._redis: Any = None  # of LiteLLM's configuration, as the latest request brought it
         self.access = Access()
         self.cooldowns = Cooldowns(host.router, gateway.candidates)
+        record = None if self.lifecycle.thread is None else self.lifecycle.record
+        self.dual_runs = DualRuns(host.router, self.cooldowns.cooling, record)
         self.errors = 0
         self.opted_out = 0  # requests that kept their words or their row out of the log
         self._opt_out = gateway.config.routing.collector.opt_out
@@ -80,15 +86,19 @@ class GatewayCallback(CustomLogger):
 
     def adopt(self, gateway: Gateway) -> None:
         """Go on with another configuration. Requests in flight keep the one they have begun with."""
-        gateway.expected = self.gateway.expected
-        gateway.failed_open += self.gateway.failed_open
+        gateway.succeed(self.gateway)
         self.sessions.ttl = gateway.config.routing.session.ttl_seconds
         self.cooldowns.watched = gateway.candidates
         self.gateway = gateway
 
+    async def _meanwhile(self) -> None:
+        """Follow gateway.yaml and the model file. Until it is cancelled."""
+        await asyncio.gather(self.reloader.run(), models.watch(lambda: self.gateway.model_file))
+
     async def stop(self) -> None:
         """Write what is left of the log. Awaited once, when the proxy shuts down."""
         await self.cooldowns.stop()
+        await self.dual_runs.stop()
         await self.sessions.settle()
         await self.lifecycle.stop()
         memo = self.gateway.memo_stats()
@@ -188,6 +198,10 @@ class GatewayCallback(CustomLogger):
             if denied:
                 return _Refusal(tuple(each.model for each in denied))
             return await self._as_it_is(gateway, pending, key, data)
+        ticket = None
+        if gateway.dual_run_share:
+            permitted = partial(self._permitted, gateway, pending, None, key, data)
+            ticket = await self.dual_runs.draw(gateway, pending, choice, data, permitted)
         model = gateway.models[choice.model]
         families = session.families if session is not None else ()
         same = session is not None and session.model == model.name
@@ -197,6 +211,7 @@ class GatewayCallback(CustomLogger):
         decision = gateway.decision(pending, choice, session, True, changes)
         routing = self._record(gateway, pending, decision, data, metadata)
         routing.conversation = self._remember(gateway, pending, choice, session, thread, changes)
+        routing.ticket = None if routing.private else ticket
         return _Refusal()
 
     async def _session(
@@ -251,16 +266,29 @@ class GatewayCallback(CustomLogger):
         return thread
 
     async def _permitted(
-        self, gateway: Gateway, pending: Pending, session: Session | None, key: Any, data: dict[str, Any]
+        self,
+        gateway: Gateway,
+        pending: Pending,
+        session: Session | None,
+        key: Any,
+        data: dict[str, Any],
+        drawn: str | None = None,
     ) -> Choice:
         """The policy's choice among the models that are alive and that the key may use. Only what is chosen is checked:
-        it costs more than the choice itself."""
+        it costs more than the choice itself. Chance may have its share in it, unless the tier is `drawn` already."""
         now = time.time()
         excluded = self.cooldowns.cooling()
-        choice = gateway.choose(pending, session, excluded, now)
+        choice = gateway.choose(pending, session, excluded, now, drawn)
         while choice.model is not None and (reason := await self.access.refusal(key, choice.model, data)) is not None:
             excluded = {**excluded, choice.model: reason}
-            choice = gateway.choose(pending, session, excluded, now)
+            choice = gateway.choose(pending, session, excluded, now, drawn)
+        if drawn is not None or not (tiers := gateway.explorable(pending, session, choice, excluded)):
+            return choice
+        # What is remembered of a conversation may be lost: then this is not its first request all the same.
+        if begins(data, pending.call_type) or not gateway.config.routing.session.enabled:
+            return await gateway.explorer.settle(
+                choice, tiers, partial(self._permitted, gateway, pending, session, key, data)
+            )
         return choice
 
     async def _as_it_is(self, gateway: Gateway, pending: Pending, key: Any, data: dict[str, Any]) -> _Refusal:
@@ -318,7 +346,7 @@ class GatewayCallback(CustomLogger):
         routing.id, routing.call_id = decision.decision_id, decision.caller.call_id
         if self._may_opt_out and opts_out(data):
             self.opted_out += 1
-            texts = None
+            texts, routing.private = None, True
             routing.logged = self._opt_out == "text"
         if routing.logged:
             self.lifecycle.record(decision)
@@ -331,6 +359,7 @@ class GatewayCallback(CustomLogger):
         """Put `routing_decision` back where LiteLLM's router has just cleared it, so that logging callbacks see it;
         note which group the router is about to try; and make the body acceptable to it, if it is not the chosen one.
         `kwargs` is LiteLLM's copy for this attempt."""
+        call_type = str(getattr(call_type, "value", call_type))
         places = [place for name in METADATA if isinstance(place := kwargs.get(name), dict)]
         for place in places:
             if isinstance(kept := place.get(KEPT), RoutingDecision):
@@ -341,7 +370,9 @@ class GatewayCallback(CustomLogger):
                 )
                 kept.group = group or kept.group
                 if group is not None and group != kept["resolved_model"]:
-                    self._adapt(kwargs, str(getattr(call_type, "value", call_type)), kept, group)
+                    self._adapt(kwargs, call_type, kept, group)
+                elif kept.ticket is not None:
+                    kept.ticket = with_words(kept.ticket, kwargs, call_type)
 
     def _adapt(self, kwargs: dict[str, Any], call_type: str, routing: RoutingDecision, group: str) -> None:
         """`kwargs` for a model that LiteLLM has fallen back to, if the request was rewritten."""
@@ -375,7 +406,7 @@ class GatewayCallback(CustomLogger):
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
     ) -> None:
         """Record the outcome of an answered request."""
-        self._record_outcome(kwargs, start_time, end_time, "success")
+        self._record_outcome(kwargs, start_time, end_time, "success", response_obj)
 
     async def async_log_failure_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
@@ -399,13 +430,13 @@ class GatewayCallback(CustomLogger):
         except Exception as error:
             self._failed("failure", error)
 
-    def _record_outcome(self, kwargs: dict[str, Any], start: Any, end: Any, status: str) -> None:
+    def _record_outcome(self, kwargs: dict[str, Any], start: Any, end: Any, status: str, answer: Any = None) -> None:
         try:
             params = kwargs.get("litellm_params") or {}
             routing = stamp_of(params) or stamp_of(kwargs)
             if routing is None:
                 return
-            ended = outcome.from_call(routing.id, routing.call_id, kwargs, start, end, status, routing.group)
+            ended = outcome.from_call(routing.id, routing.call_id, kwargs, start, end, status, routing.group, answer)
             if (real := self._real(ended.served_group)) != ended.served_group:
                 ended = msgspec.structs.replace(ended, served_group=real)
             if routing.logged:
@@ -413,6 +444,7 @@ class GatewayCallback(CustomLogger):
                 self.lifecycle.record(self._priced(ended, cached=kwargs.get("cache_hit") is True))
             if status == "success":
                 self._note_served(routing, ended.served_group)
+                self.dual_runs.answered(routing, ended, answer)
             else:
                 self.cooldowns.failed()
         except Exception as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,7 +15,7 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from .cli_options import config_option, database, json_option, state_option
+from .cli_options import config_option, database, json_option, state_option, stoppable
 
 if TYPE_CHECKING:
     from .export import Selection, Summary
@@ -137,7 +136,7 @@ def _export(config: Path, state: Path, selection: Selection, format_: str, path:
 
     visible = path is not None or not sys.stdout.isatty()  # no bar between rows
     with (
-        _stoppable(),
+        stoppable(),
         destination(path, force) as file,
         formatted(file, format_, selection.columns) as writer,
         database(config, state) as url,
@@ -187,7 +186,7 @@ def purge(
             _show_rows(found, err=as_json)
         return yes or click.confirm("Erase these rows for good?", err=True)
 
-    with _stoppable(), database(config, state) as url:
+    with stoppable(), database(config, state) as url:
         condition = Condition(user, key, before)
         report = asyncio.run(purge(url, condition, None if dry_run else confirmed, vacuum))
     _show_report(report, dry_run, as_json)
@@ -247,22 +246,3 @@ def _notes(report: Report, config: Path, state: Path) -> Iterator[str]:
     for slot in backlog:
         if slot.error:
             yield f"{slot.path} cannot be read, and may hold rows: {slot.error}"
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: the transaction is rolled back, an incomplete file removed.
-
-    Both by a handler of ours: for Python's own, asyncio puts another in its place, which cancels the task; and what is
-    cancelled while it connects may end with a time-out instead, and look like a database that does not answer.
-    """
-
-    def stop(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = [(number, signal.signal(number, stop)) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)

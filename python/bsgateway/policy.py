@@ -77,7 +77,8 @@ class TierPlan(msgspec.Struct, frozen=True):
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
     """What the policy chose. `tier` and `model` are None when no candidate can serve the request. `reason` is None when
-    the score alone settled it. `expected_cost` is in US dollars, None where a price is unknown."""
+    the score alone settled it. `expected_cost` is in US dollars, None where a price is unknown. `propensity` and
+    `explored` are those of a Decision."""
 
     tier: str | None
     model: str | None
@@ -86,6 +87,8 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     reason: Reason | None
     skipped: tuple[Skipped, ...] = ()
     expected_cost: float | None = None
+    propensity: float | None = None
+    explored: bool = False
 
 
 class _Case(msgspec.Struct, frozen=True, gc=False):
@@ -124,11 +127,13 @@ class Policy:
         now: float = 0.0,
         excluded: Mapping[str, Reason] = _NOTHING,
         expected: Mapping[tuple[str, str], float] = _NOT_KNOWN,
+        drawn: str | None = None,
     ) -> Choice:
         """The tier and model for a request whose classifier said `raw_score`.
 
         `session` is what its conversation left behind, `now` the time in seconds since 1970. `excluded` are models that
-        may not be chosen, and why. `expected` are output tokens by tier and model.
+        may not be chosen, and why. `expected` are output tokens by tier and model. `drawn` is the tier to ask first,
+        whatever the score says.
         """
         leaning = raw_score + wishes.bias
         score = 0 if leaning < 0.5 else 100 if leaning >= 99.5 else int(leaning + 0.5)
@@ -139,8 +144,28 @@ class Policy:
                 cached = min(session.context_tokens, demand.context_tokens)
         case = _Case(demand, session, own, cached, excluded, expected)
         low, high = self._limits(wishes)
-        home, rule = self._home(leaning, score, wishes, case, low, high)
+        if drawn is None:
+            home, rule = self._home(leaning, score, wishes, case, low, high)
+        else:
+            home, rule = self._index[drawn], None
         return self._pick(case, home, rule, low, high, score, self.tiers[self._by_score[score]].confidence(leaning))
+
+    def able(
+        self,
+        demand: Demand,
+        wishes: Wishes,
+        excluded: Mapping[str, Reason],
+        expected: Mapping[tuple[str, str], float] = _NOT_KNOWN,
+    ) -> tuple[str, ...]:
+        """The tiers within the limits that have a model which can serve a request that belongs to no conversation yet,
+        the lowest first."""
+        low, high = self._limits(wishes)
+        case = _Case(demand, None, None, 0, excluded, expected)
+        return tuple(
+            plan.name
+            for plan in self.tiers[low : high + 1]
+            if any(self._objection(case, plan, model) is None for model in plan.candidates)
+        )
 
     def suits(self, model: Model, demand: Demand, wishes: Wishes = NO_WISHES, session: Session | None = None) -> bool:
         """Whether LiteLLM may fall back to `model`: it can serve what is indispensable of the request, and, if it is a

@@ -128,6 +128,7 @@ def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
         files.asked.unlink(missing_ok=True)  # the file is read now
     except OSError as error:
         raise GatewayError(f"{files.asked}: {error.strerror}; choose another directory with --state") from error
+    os.environ[STATE_VARIABLE] = str(options.state.absolute())  # the model file may lie there
     config = load_config(options.config, lambda warning: say(f"notice: {warning}"))
     _refuse_taken_port(options)
     state = _state_dir(options.state)
@@ -142,7 +143,6 @@ def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
         key = _master_key(host, state)
         for path, content in ((files.started, config.host), (files.current, host)):
             write_private(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-        os.environ[STATE_VARIABLE] = str(state)
         os.environ[SOURCE_VARIABLE] = str(files.source)
         os.environ["CONFIG_FILE_PATH"] = os.environ["BSGATEWAY_CONFIG"] = str(files.current)
         # Modules the operator keeps beside gateway.yaml (other callbacks) stay importable for LiteLLM.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from .dual_run_tickets import Ticket
 
 STAMP = "routing_decision"
 """Key of the decision in LiteLLM's own metadata, where other callbacks and its spend logs look for it."""
@@ -25,7 +28,8 @@ class RoutingDecision(dict[str, Any]):
     format needs them: LiteLLM answers it by a call of its own inside, which has another id and knows of no group.
     `logged` is False for a request that opted out of the log, row and all. `conversation` is the one whose state this
     request changed, None if it changed none. `beyond` are models above the tier that is allowed: no fallback goes
-    there.
+    there. `private`: its client keeps its words, or all of it, out of the log. `ticket` is there if it will be answered
+    a second time.
     """
 
     id: UUID
@@ -34,6 +38,8 @@ class RoutingDecision(dict[str, Any]):
     logged: bool = True
     conversation: str | None = None
     beyond: frozenset[str] = frozenset()
+    private: bool = False
+    ticket: Ticket | None = None
 
 
 def own_metadata(data: dict[str, Any], call_type: str) -> dict[str, Any]:
