@@ -59,6 +59,19 @@ def _rows(results: Any, contender: str) -> list[Any]:
     return [row for row in results.rows if (row["suite"], row["contender"]) == ("hostile", contender)]
 
 
+def _learned(size: str) -> Callable[[Any], tuple[float, str] | None]:
+    """Microseconds that a learned score takes at first sight: hashing the words, and what the model adds."""
+
+    def find(results: Any) -> tuple[float, str] | None:
+        with_model, without, words = (
+            results.median("learned", size, contender)
+            for contender in ("ml, first sight", "static, first sight", "words")
+        )
+        return None if None in (with_model, without, words) else (with_model - without + words, "")
+
+    return find
+
+
 def _noted(subject: str, name: str) -> Callable[[Any], tuple[float, str] | None]:
     """A number that a bench noted beside its times."""
 
@@ -116,6 +129,8 @@ BUDGETS = (
     Budget("0.5 KB chat in the memo", 8, "µs", _decision("chat_500b", "seen")),
     Budget("200 KB history, newest message new", 60, "µs", _decision("history_200k", "next turn")),
     Budget("200 KB never seen", 1, "ms", _decision("history_200k", "first sight", 1e3)),
+    Budget("learned score of a 0.5 KB chat at first sight", 6, "µs", _learned("0.5 KB")),
+    Budget("learned score of an 8 KB chat at first sight", 40, "µs", _learned("8 KB")),
     Budget("hostile bodies, per MB, the worst", 10, "ms", _hostile),
     Budget("hostile bodies, a byte of 1 MB over a byte of its quarter, the worst", LINEAR, "×", _growth),
     Budget("token estimate of texts of 16 KB, median error, the worst kind", 5, "%", _estimate("median")),

@@ -50,6 +50,11 @@ SUITES = {
         "`Gateway.decide` adds names and the record of the decision; `hook` is what LiteLLM awaits; "
         "`no-op hook` is LiteLLM's own base class.",
     ),
+    "learned": Suite(
+        "A learned score",
+        "static, first sight",
+        "Strategy `ml` with the shipped prior against `static`. `words`: hashing the ask alone, which both do.",
+    ),
     "sizes": Suite("One message of prose, by size", BASE, "Every contender reads all of it. This is what is drawn."),
     "exact tokens": Suite(
         "Tokens counted and estimated", "the default", "First sight, with other values of `exact_token_bytes`."

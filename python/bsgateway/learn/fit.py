@@ -47,19 +47,21 @@ LEAST_ROWS = 20
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How to fit; the defaults were chosen on the pools of benches/results/quality.md, in round numbers.
 
-    `alpha`: the ridge penalty; a row's words have length 1. `scale`: the standard deviation of a dense column, against
-    that 1. `quantiles`: where a dense input may bend. `clip`: it counts up to so many standard deviations from its
-    mean. `prior`: what one standard deviation of the prior's margin is taken to say of the target, in standard
-    deviations of the target, before any label. `folds`: of rows, by group, for what needs margins of rows that were not
-    fitted. `out_of_fold`: so many such rows are enough. `worse`: draws of 200 on which the prior must be better than
-    the fit to be kept in its place.
+    `alpha`: the ridge penalty; a row's words have length 1. `scale`: the standard deviation of a dense column,
+    against that 1. `quantiles`: where a dense input may bend. `clip`: it counts up to so many standard deviations
+    from its mean. `prior`: what one standard deviation of the prior's margin is taken to say of the target, in
+    standard deviations of the target, before any label; it is half of that with `prior_rows` labels, and goes on to
+    fade: what the labels say of the prior's inputs they then say better themselves. `folds`: of rows, by group, for
+    what needs margins of rows that were not fitted. `out_of_fold`: so many such rows are enough. `worse`: draws of
+    200 on which the prior must be better than the fit to be kept in its place.
     """
 
     alpha: float = 5.0
     scale: float = 0.05
-    quantiles: tuple[float, ...] = (0.25, 0.5, 0.75)
+    quantiles: tuple[float, ...] = (0.5,)
     clip: float = 4.0
     prior: float = 0.15
+    prior_rows: int = 300
     folds: int = 5
     out_of_fold: int = 5_000
     worse: int = 195
@@ -208,7 +210,8 @@ def _start(
         return _Start(0.0, np.zeros(len(rows)))
     margins = np.concatenate(shards.map(margins_of, prior, each=[(place,) for place in index]))
     spread = _deviation(margins, rows.weight)
-    factor = settings.prior * _deviation(wanted, rows.weight) / spread if spread > 1e-9 else 0.0
+    share = settings.prior * settings.prior_rows / (settings.prior_rows + len(rows))
+    factor = share * _deviation(wanted, rows.weight) / spread if spread > 1e-9 else 0.0
     return _Start(factor, margins)
 
 

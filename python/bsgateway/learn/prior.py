@@ -35,7 +35,7 @@ from .model_file import Model
 from .protocol import INTERVAL, bootstrap
 from .rows import Floats, Rows
 
-SETTINGS = Settings(alpha=5.0)
+SETTINGS = Settings(alpha=5.0, quantiles=(0.25, 0.5, 0.75))
 JUDGED_WEIGHT = 5.0
 """A judged request counts as so many rows of outcomes: about the least at which easy and hard ones that were left out
 are told apart. It costs .005 of the mean APGR on files that are left out."""
