@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from bsgateway.core import core
 from bsgateway.decision import Caller, Comparison, Decision, Outcome, Strategy, Texts
-from bsgateway.learn.asks import default_analyzer, matrix
+from bsgateway.learn.asks import default_analyzer, matrix, measure
+from bsgateway.learn.rows import Rows
 from builders import id_at, make_comparison, make_decision, make_outcome, make_texts
 
 SUBJECTS = 16
@@ -85,3 +87,23 @@ def _request(ask: Ask, features: Any, at: datetime, number: int, compared: bool)
         scores = {"weak_score": float(not ask.fails), "strong_score": 1.0}
         records.append(make_comparison(decision, weak_model="small", judge="match", judge_model=None, **scores))
     return records
+
+
+def labelled_rows(asks: Sequence[Ask], **fields: Any) -> Rows:
+    """Rows with both scores, each prompt its own conversation, one after the other."""
+    measured = measure([ask.text for ask in asks], default_analyzer())
+    count = len(asks)
+    rows = Rows(
+        inputs=measured.inputs,
+        words=measured.words,
+        weak=np.array([float(not ask.fails) for ask in asks]),
+        strong=np.ones(count),
+        weight=np.ones(count),
+        group=np.arange(count),
+        at=np.arange(count, dtype=np.float64),
+        length=measured.length,
+        static=measured.static,
+        prompts=measured.prompts,
+        source=np.full(count, "dual_run", object),
+    )
+    return replace(rows, **fields)

@@ -7,10 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from .cli_options import Number, config_option, database, json_option, state_option
+from .cli_options import Number, config_option, database, days_option, json_option, state_option
 from .errors import ConfigError
-
-MAX_DAYS = 36_500
 
 
 def _shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -33,13 +31,7 @@ def _shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @click.command()
 @config_option
 @state_option
-@click.option(
-    "--days",
-    type=Number(0, MAX_DAYS, min_open=True),
-    default=30.0,
-    show_default=True,
-    help="Look at the log of so many days, up to now.",
-)
+@days_option("Look at the log of so many days, up to now.")
 @click.option(
     "--file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),

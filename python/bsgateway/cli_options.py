@@ -52,6 +52,15 @@ def state_option(command: Command) -> Command:
     )(command)
 
 
+MAX_DAYS = 36_500
+
+
+def days_option(help: str, default: float | None = 30.0) -> Callable[[Command], Command]:
+    """`--days`: how much of the log, up to now."""
+    kind = Number(0, MAX_DAYS, min_open=True)
+    return click.option("--days", type=kind, default=default, show_default=default is not None, help=help)
+
+
 def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="For machines: JSON instead of a table.")(command)
 

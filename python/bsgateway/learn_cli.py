@@ -10,12 +10,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from .cli_options import Number, config_option, database, json_option, ray_options, state_option, stoppable
+from .cli_options import config_option, database, days_option, json_option, ray_options, state_option, stoppable
 from .errors import LearningError
 
 KEPT = 3
 """Exit code of `train` when the new model is not certain to be better, and the old one stays."""
-MAX_DAYS = 36_500
 PLOTS = (".svg", ".png", ".pdf")
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -48,13 +47,7 @@ def needs_the_extra() -> None:
 @click.command()
 @config_option
 @state_option
-@click.option(
-    "--days",
-    type=Number(0, MAX_DAYS, min_open=True),
-    default=30.0,
-    show_default=True,
-    help="Train on the log of so many days, up to now.",
-)
+@days_option("Train on the log of so many days, up to now.")
 @click.option(
     "--jsonl",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -172,13 +165,7 @@ def train(
 )
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the curves: .svg, .png or .pdf.")
 @click.option("--log", "of_log", is_flag=True, help="Instead of FILES: off-policy estimates from explored requests.")
-@click.option(
-    "--days",
-    type=Number(0, MAX_DAYS, min_open=True),
-    default=30.0,
-    show_default=True,
-    help="With --log: look at so many days of it, up to now.",
-)
+@days_option("With --log: look at so many days of it, up to now.")
 @click.option(
     "--model",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),

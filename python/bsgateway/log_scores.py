@@ -22,7 +22,7 @@ from .core import core
 from .decision import Strategy
 from .errors import ModelError
 from .past import Past
-from .reference.score import SIGNALS, highest_floor, signal_values
+from .reference.score import proportions, score
 
 _KEYWORDS = tuple(core.FEATURE_NAMES.index(name) for name in ("complex_keywords", "simple_keywords"))
 _STATIC_VERSIONS = range(1, core.FEATURE_VERSION + 1)
@@ -107,8 +107,8 @@ class LogScorer:
                 self.counts.no_words += 1
             else:
                 anew.append(place)
-        for place, score in zip(anew, self._score([rows[place] for place in anew]), strict=True):
-            found[place] = score
+        for place, each in zip(anew, self._score([rows[place] for place in anew]), strict=True):
+            found[place] = each
         self.counts.anew += len(anew)
         return found
 
@@ -157,20 +157,13 @@ class LogScorer:
 
 def static_scorer(weights: dict[str, float], token_thresholds: Sequence[int]) -> Callable[[Features], float]:
     """The static score of a feature vector, as the core computes it for a request. Weights are taken by proportion."""
-    total = 0.0
-    for name in SIGNALS:
-        total += weights[name]
-    shares = [weights[name] / total for name in SIGNALS]
+    shares = proportions(weights)
 
-    def score(features: Features) -> float:
+    def score_of(features: Features) -> float:
         named = dict(zip(core.FEATURE_NAMES, features, strict=False))  # an older vector is shorter
-        found = 0.0
-        for value, share in zip(signal_values(named, token_thresholds), shares, strict=True):
-            found += share * value
-        _, floor = highest_floor(named)
-        return max(min(found, 100.0), floor)
+        return score(named, shares, token_thresholds)[0]
 
-    return score
+    return score_of
 
 
 def scorer_of(

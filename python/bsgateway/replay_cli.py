@@ -10,25 +10,20 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from .cli_options import DEFAULT_CONFIG, Number, config_option, database, json_option, ray_options, state_option
+from .cli_options import DEFAULT_CONFIG, config_option, database, days_option, json_option, ray_options, state_option
 
 if TYPE_CHECKING:
     from .replay_log import LogReport
     from .replay_log_report import Question
 
 DAYS = 7.0
-MAX_DAYS = 36_500
 _OF_THE_LOG = ("days", "parquet", "ray", "workers", "logged_by", "state", "model", "strategy", "limit", "show_text")
 
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @config_option
-@click.option(
-    "--days",
-    type=Number(0, MAX_DAYS, min_open=True),
-    help=f"How much of the log is replayed, up to now.  [default: {DAYS:g}]",
-)
+@days_option(f"How much of the log is replayed, up to now.  [default: {DAYS:g}]", default=None)
 @click.option(
     "--logged-by",
     type=click.Path(path_type=Path),

@@ -14,37 +14,16 @@ from click.testing import CliRunner
 from bsgateway.cli import main
 from bsgateway.errors import LearningError
 from bsgateway.learn import evaluate
-from bsgateway.learn.asks import default_analyzer, measure
 from bsgateway.learn.evaluate import baselines, complete, cross_validated, few_labels, of_model, summary, without_seen
 from bsgateway.learn.fit import fit
 from bsgateway.learn.protocol import SHARES, Ranking, area, bootstrap, gap, pgr
 from bsgateway.learn.rows import Rows
-from labelled_log import Ask, make_asks
-
-
-def rows_of(asks: list[Ask], **fields: Any) -> Rows:
-    """Rows with both scores, each prompt its own group."""
-    measured = measure([ask.text for ask in asks], default_analyzer())
-    count = len(asks)
-    rows = Rows(
-        inputs=measured.inputs,
-        words=measured.words,
-        weak=np.array([float(not ask.fails) for ask in asks]),
-        strong=np.ones(count),
-        weight=np.ones(count),
-        group=measured.prompts.astype(np.int64),
-        at=np.arange(count, dtype=np.float64),
-        length=measured.length,
-        static=measured.static,
-        prompts=measured.prompts,
-        source=np.array(["exam"] * count, dtype=object),
-    )
-    return replace(rows, **fields)
+from labelled_log import Ask, labelled_rows, make_asks
 
 
 @pytest.fixture(scope="module")
 def rows() -> Rows:
-    return complete(rows_of(make_asks(400)))
+    return complete(labelled_rows(make_asks(400)))
 
 
 # The protocol

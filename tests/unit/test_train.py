@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from click.testing import CliRunner, Result
 from bsgateway.cli import main
 from bsgateway.core import core
 from bsgateway.errors import LearningError
-from bsgateway.learn.asks import default_analyzer, measure
 from bsgateway.learn.fit import fit
 from bsgateway.learn.labels import Label
 from bsgateway.learn.model_file import Model
@@ -36,30 +34,10 @@ from bsgateway.learn.train import (
     usable,
 )
 from bsgateway.learn_cli import KEPT, Bytes
-from labelled_log import Ask, make_asks
+from labelled_log import Ask, labelled_rows, make_asks
 
 ROWS = 700
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"
-
-
-def rows_of(asks: Sequence[Ask], **fields: Any) -> Rows:
-    """Rows with both scores, each its own conversation, one after the other."""
-    measured = measure([ask.text for ask in asks], default_analyzer())
-    count = len(asks)
-    rows = Rows(
-        inputs=measured.inputs,
-        words=measured.words,
-        weak=np.array([float(not ask.fails) for ask in asks]),
-        strong=np.ones(count),
-        weight=np.ones(count),
-        group=np.arange(count),
-        at=np.arange(count, dtype=np.float64),
-        length=measured.length,
-        static=measured.static,
-        prompts=measured.prompts,
-        source=np.array(["dual_run"] * count, dtype=object),
-    )
-    return replace(rows, **fields)
 
 
 def fitted(rows: Rows, directory: Path, memory: int = 10**9, incumbent: Incumbent | None = None) -> Trained:
@@ -70,7 +48,7 @@ def fitted(rows: Rows, directory: Path, memory: int = 10**9, incumbent: Incumben
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A model of the planted signal."""
-    return fitted(rows_of(make_asks(ROWS)), tmp_path_factory.mktemp("good"))
+    return fitted(labelled_rows(make_asks(ROWS)), tmp_path_factory.mktemp("good"))
 
 
 # The planted signal, and none
@@ -105,7 +83,7 @@ def test_probabilities_are_calibrated(good: Trained) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_labels_that_mean_nothing_teach_nothing(tmp_path: Path, seed: int) -> None:
-    rows = rows_of(make_asks(ROWS))
+    rows = labelled_rows(make_asks(ROWS))
     shuffled = replace(rows, weak=np.random.default_rng(seed).permutation(rows.weak))
     verdict = fitted(shuffled, tmp_path).verdict
     assert verdict.apgr["new"].low <= 0.5 <= verdict.apgr["new"].high
@@ -116,7 +94,7 @@ def test_an_ask_that_comes_again_is_no_leak(tmp_path: Path) -> None:
     """Labels by chance, but always the same for an ask: who knows it by heart would seem to know more."""
     asks = make_asks(1_200, signal=False)
     newest = np.random.default_rng(5).permutation(np.concatenate([np.arange(300), np.arange(1_000, 1_200)]))
-    rows = rows_of([*asks[:1_000], *(asks[place] for place in newest)])
+    rows = labelled_rows([*asks[:1_000], *(asks[place] for place in newest)])
     verdict = fitted(rows, tmp_path).verdict
     assert verdict.repeated + verdict.held_out == 300
     assert verdict.repeated > 150
@@ -129,7 +107,7 @@ def test_an_ask_that_comes_again_is_no_leak(tmp_path: Path) -> None:
 @pytest.mark.parametrize("known", [1.0, 0.005])
 def test_what_a_prior_knows_by_heart_is_no_leak(tmp_path: Path, known: float) -> None:
     """Labels by chance, and a prior that was made of them: what starts from it would seem to know more."""
-    rows = rows_of(make_asks(1_000, signal=False))
+    rows = labelled_rows(make_asks(1_000, signal=False))
     prior = fit(rows, "fail", None)
     static = Incumbent("the static score", None, "static")
     blind = replace(prior, seen=np.empty(0, np.uint32))
@@ -150,13 +128,13 @@ def test_a_conversation_is_no_leak(tmp_path: Path) -> None:
     fails = chance.random(250) < 0.5
     place = chance.permutation(np.repeat(np.arange(250), 4))
     asks = [Ask(f"{words[of]} {words[of]}x {chance.integers(10**9)}", bool(fails[of])) for of in place]
-    rows = rows_of(asks, group=place)
+    rows = labelled_rows(asks, group=place)
     assert fitted(rows, tmp_path).verdict.apgr["new"].low <= 0.5
-    assert fitted(rows_of(asks), tmp_path).verdict.apgr["new"].low > 0.6
+    assert fitted(labelled_rows(asks), tmp_path).verdict.apgr["new"].low > 0.6
 
 
 def test_rows_in_files_give_the_same_model(good: Trained, tmp_path: Path) -> None:
-    again = fitted(rows_of(make_asks(ROWS)), tmp_path, memory=10_000)
+    again = fitted(labelled_rows(make_asks(ROWS)), tmp_path, memory=10_000)
     assert list(tmp_path.iterdir())
     np.testing.assert_allclose(again.model.words, good.model.words, atol=1e-6)
     np.testing.assert_allclose(again.model.curves, good.model.curves, atol=1e-6)
@@ -167,7 +145,7 @@ def test_rows_in_files_give_the_same_model(good: Trained, tmp_path: Path) -> Non
 
 
 def test_the_gain_is_learned_from_comparisons() -> None:
-    rows = rows_of(make_asks(300))
+    rows = labelled_rows(make_asks(300))
     assert choose_target(rows) == "gain"
     assert len(usable(rows, "gain")) == 300
     rows.strong[199:] = np.nan
@@ -182,14 +160,14 @@ def test_the_gain_is_learned_from_comparisons() -> None:
 
 
 def test_outcomes_of_the_cheap_model_are_enough(tmp_path: Path) -> None:
-    rows = rows_of(make_asks(ROWS))
+    rows = labelled_rows(make_asks(ROWS))
     trained = fitted(replace(rows, strong=np.full(len(rows), np.nan)), tmp_path)
     assert trained.verdict.target == trained.model.header.target == "fail"
     assert trained.verdict.better, trained.verdict.why
 
 
 def test_too_few_labels() -> None:
-    rows = rows_of(make_asks(120))
+    rows = labelled_rows(make_asks(120))
     check_enough(rows, 600, 0)
     with pytest.raises(
         LearningError, match=r"150 rows have one; held out are 75 rows, of which .* fails \d+\. At least"
@@ -203,7 +181,7 @@ def test_too_few_labels() -> None:
 
 
 def test_what_is_trained_on_must_say_something(tmp_path: Path) -> None:
-    rows = rows_of(make_asks(600))
+    rows = labelled_rows(make_asks(600))
     rows.weak[:480] = 1.0
     rows.weak[480:] = np.arange(120) % 2
     with pytest.raises(LearningError, match="the rows to train on all say the same"):
@@ -230,22 +208,22 @@ def test_only_what_is_certainly_better_is_promoted(new: Interval, difference: In
 
 
 def test_a_model_is_no_better_than_itself(good: Trained, tmp_path: Path) -> None:
-    again = fitted(rows_of(make_asks(ROWS)), tmp_path, incumbent=Incumbent("itself", good.model))
+    again = fitted(labelled_rows(make_asks(ROWS)), tmp_path, incumbent=Incumbent("itself", good.model))
     assert not again.verdict.better
     assert again.verdict.difference.value == pytest.approx(0.0, abs=1e-3)
 
 
 def test_margins_come_in_parts(good: Trained) -> None:
-    rows = rows_of(make_asks(50))
+    rows = labelled_rows(make_asks(50))
     np.testing.assert_array_equal(margins(good.model, rows), good.model.margins(rows))
     assert len(margins(good.model, rows[:0])) == 0
 
 
 def test_the_strongest_inputs_are_named_without_words(good: Trained) -> None:
-    found = strongest(good.model, rows_of(make_asks(100)))
+    found = strongest(good.model, labelled_rows(make_asks(100)))
     assert {each.input for each in found} <= {"words", *core.INPUT_NAMES}
     assert [each.deviation for each in found] == sorted((each.deviation for each in found), reverse=True)
-    assert len(calibration(np.linspace(0, 1, 5), rows_of(make_asks(5)))) == 5
+    assert len(calibration(np.linspace(0, 1, 5), labelled_rows(make_asks(5)))) == 5
 
 
 # The command
@@ -367,4 +345,4 @@ def re_rows(page: str) -> list[tuple[str, ...]]:
 
 
 def test_what_is_held_out_is_what_the_page_says() -> None:
-    assert len(split(rows_of(make_asks(200)), True).held_out) == 100
+    assert len(split(labelled_rows(make_asks(200)), True).held_out) == 100

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from ..config import Analysis, Static, analyzer_of
 from ..core import core
-from .model_file import prompt_hashes
+from .model_file import prompt_hashes, same_words
 from .rows import Floats
 
 BATCH = 1_000
@@ -67,7 +67,7 @@ def word_matrix(indptr: bytes, indices: bytes) -> sp.csr_matrix:
 
 def ask_hash(text: str) -> int:
     """63 bits of an ask, the same whatever its case and white space; `NO_PROMPT` for one without a visible word."""
-    words = " ".join(text.split()).casefold()
+    words = same_words(text)
     return hash63(words) if words else NO_PROMPT
 
 

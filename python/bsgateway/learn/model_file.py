@@ -92,9 +92,14 @@ class Model:
         )
 
 
+def same_words(ask: str) -> str:
+    """An ask without what does not count when two are compared: case and white space."""
+    return " ".join(clean(ask).split()).casefold()
+
+
 def prompt_hashes(asks: Sequence[str]) -> npt.NDArray[np.uint32]:
     """A number for each ask, the same for the same words whatever their case and white space: uint32 [n]."""
-    digests = (hashlib.sha256(" ".join(clean(ask).split()).casefold().encode()).digest() for ask in asks)
+    digests = (hashlib.sha256(same_words(ask).encode()).digest() for ask in asks)
     return np.frombuffer(b"".join(digest[:4] for digest in digests), dtype="<u4").astype(np.uint32)
 
 

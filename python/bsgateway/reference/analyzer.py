@@ -17,17 +17,10 @@ from .learned import LearnedModel
 from .lexicon import Lexicon
 from .memo import Memo, MemoStats
 from .needs import max_output_tokens, needs
-from .score import SIGNALS, highest_floor, signal_values
+from .score import Contribution, proportions, score
 from .structure import measure
 from .tokens import checked
 from .words import Words, words
-
-Contribution = tuple[str, float, float, float]
-"""A signal's share of the score: signal, value, weight, points. The points of all add up to the raw score.
-
-The value is the signal itself (0-100), the weight its share of all weights (0-1). A floor that lifted the score stands
-last as signal `floor:<name>`, value the floor, weight 0.
-"""
 
 
 @dataclass(frozen=True)
@@ -79,20 +72,13 @@ class Analyzer:
         memo_bytes: int,
         encoding: str,
     ) -> None:
-        if set(weights) != set(SIGNALS):
-            raise ValueError(f"weights must name exactly: {', '.join(SIGNALS)}")
-        values = [float(weights[name]) for name in SIGNALS]
-        total = 0.0
-        for weight in values:  # not sum(): newer Pythons compensate its rounding, Rust does not
-            total += weight
-        if not all(weight >= 0.0 for weight in values) or not 0.0 < total < math.inf:
-            raise ValueError("weights must be finite, not negative and not all zero")
+        shares = proportions(weights)
         marks = tuple(token_thresholds)
         if len(marks) != 5 or not 0 < marks[0] < marks[1] < marks[2] < marks[3] < marks[4]:
             raise ValueError("token_thresholds must be five ascending positive token counts")
         if min(exact_token_bytes, capture_chars, memo_bytes) < 0:
             raise ValueError("exact_token_bytes, capture_chars and memo_bytes must not be negative")
-        self._weights = tuple(weight / total for weight in values)
+        self._weights = shares
         self._marks = marks
         self._complex = Lexicon(complex_keywords)
         self._simple = Lexicon(simple_keywords)
@@ -116,7 +102,7 @@ class Analyzer:
         tokens = count_all(found, ask, self._encoding, self._budget, self._memo)
         of_ask = words(ask.text)
         features = self._features(found, ask, tokens, of_ask)
-        raw, contributions = self._score(features)
+        raw, contributions = score(features, self._weights, self._marks)
         system = "\n".join(part.text for part in found.parts if part.role == "system") if self._capture else ""
         needed, model = needs(body, found), self._model
         return Analysis(
@@ -147,7 +133,7 @@ class Analyzer:
             tokens, of_ask = count_all(found, ask, self._encoding, self._budget, Memo(0)), words(ask.text)
             row = self._features(found, ask, tokens, of_ask)
             features.extend(row.values())
-            static.append(self._score(row)[0])
+            static.append(score(row, self._weights, self._marks)[0])
             buckets.append(of_ask.buckets)
         return FeatureBatch(features.tobytes(), static.tobytes(), *packed(buckets))
 
@@ -158,20 +144,6 @@ class Analyzer:
     def _features(self, found: Extract, ask: Ask, tokens: TokenCounts, of_ask: Words) -> dict[str, float]:
         shape = measure(ask.text)
         return vector(found, ask, shape, tokens, keyword_counts(shape.prose, self._complex, self._simple), of_ask)
-
-    def _score(self, features: Mapping[str, float]) -> tuple[float, tuple[Contribution, ...]]:
-        """Weighted sum of the signals, lifted to the highest floor; at most 100."""
-        score = 0.0
-        shares: list[Contribution] = []
-        for name, value, weight in zip(SIGNALS, signal_values(features, self._marks), self._weights, strict=True):
-            shares.append((name, value, weight, weight * value))
-            score += weight * value
-        score = min(score, 100.0)  # rounding of the shares may overshoot by the last bit
-        floor, height = highest_floor(features)
-        if height > score:
-            shares.append((f"floor:{floor}", height, 0.0, height - score))
-            score = height
-        return score, tuple(shares)
 
 
 def _inputs(features: Mapping[str, float], needed: Sequence[str]) -> tuple[float, ...]:

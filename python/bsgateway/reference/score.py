@@ -6,10 +6,18 @@ fail.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 SIGNALS = ("token_count", "system_prompt", "keyword_patterns", "conversation_length", "code_complexity", "tool_usage")
+
+Contribution = tuple[str, float, float, float]
+"""A signal's share of the score: signal, value, weight, points. The points of all add up to the raw score.
+
+The value is the signal itself (0-100), the weight its share of all weights (0-1). A floor that lifted the score stands
+last as signal `floor:<name>`, value the floor, weight 0.
+"""
 
 # Five ascending marks where a curve reaches 20, 40, 60, 80 and 100; straight lines between, from 0 at 0.
 SYSTEM_TOKENS = (100, 400, 1500, 5000, 15000)
@@ -114,6 +122,37 @@ def curve(value: float, marks: Sequence[int]) -> float:
             return reached + 20.0 * (value - low) / (mark - low)
         low, reached = float(mark), reached + 20.0
     return 100.0
+
+
+def proportions(weights: Mapping[str, float]) -> tuple[float, ...]:
+    """The weights of `SIGNALS`, in order, as shares of their sum. Raises ValueError for what are none."""
+    if set(weights) != set(SIGNALS):
+        raise ValueError(f"weights must name exactly: {', '.join(SIGNALS)}")
+    values = [float(weights[name]) for name in SIGNALS]
+    total = 0.0
+    for weight in values:  # not sum(): newer Pythons compensate its rounding, Rust does not
+        total += weight
+    if not all(weight >= 0.0 for weight in values) or not 0.0 < total < math.inf:
+        raise ValueError("weights must be finite, not negative and not all zero")
+    return tuple(weight / total for weight in values)
+
+
+def score(
+    features: Mapping[str, float], weights: Sequence[float], token_thresholds: Sequence[int]
+) -> tuple[float, tuple[Contribution, ...]]:
+    """Weighted sum of the signals, lifted to the highest floor, at most 100; and what makes it. `weights` add up to
+    1."""
+    found = 0.0
+    shares: list[Contribution] = []
+    for name, value, weight in zip(SIGNALS, signal_values(features, token_thresholds), weights, strict=True):
+        shares.append((name, value, weight, weight * value))
+        found += weight * value
+    found = min(found, 100.0)  # rounding of the shares may overshoot by the last bit
+    floor, height = highest_floor(features)
+    if height > found:
+        shares.append((f"floor:{floor}", height, 0.0, height - found))
+        found = height
+    return found, tuple(shares)
 
 
 def signal_values(features: Mapping[str, float], token_thresholds: Sequence[int]) -> tuple[float, ...]:
