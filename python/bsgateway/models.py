@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 MODEL = "model.safetensors"
 """The model in force, in the state directory unless the config names another file."""
+PRIOR, OUTCOMES = "prior.safetensors", "prior_outcomes.safetensors"
+"""The files of the package: the prior, and the prior without the requests that were judged, for training."""
 MAX_BYTES = 8 << 20
 """Larger files are not read: the core would refuse them."""
 MAX_CREATED = 40
@@ -47,10 +49,11 @@ def model_path(config: Config, state: Path | None = None) -> Path:
     return ((state or Path(os.environ.get(STATE_VARIABLE) or DEFAULT_STATE)) / MODEL).absolute()
 
 
-def prior_bytes() -> bytes:
-    """The file of the prior, the model that comes with the package. Raises ModelError if it is not there."""
+def prior_bytes(name: str = PRIOR) -> bytes:
+    """The file of the prior, the model that comes with the package, or another of its files. Raises ModelError if it
+    is not there."""
     try:
-        return files("bsgateway").joinpath("data").joinpath("prior.safetensors").read_bytes()
+        return files("bsgateway").joinpath("data").joinpath(name).read_bytes()
     except OSError as error:
         raise ModelError(
             f"the prior that belongs to BSGateway cannot be read ({error.strerror}): install it again"

@@ -12,11 +12,13 @@ from sklearn.linear_model import Ridge
 
 from bsgateway.core import core
 from bsgateway.errors import LearningError
+from bsgateway.learn import fit as fit_module
 from bsgateway.learn.basis import Basis
+from bsgateway.learn.contrast import Contrast, deviation
 from bsgateway.learn.fit import Settings, calibrate, fit, values
 from bsgateway.learn.model_file import Model
 from bsgateway.learn.protocol import Ranking
-from bsgateway.learn.rows import Rows
+from bsgateway.learn.rows import Floats, Rows
 
 SETTINGS = Settings()
 
@@ -57,9 +59,10 @@ def apgr(model: Model, rows: Rows) -> float:
     return Ranking(model.margins(rows)).apgr(rows.strong - rows.weak)
 
 
-def reference(rows: Rows, offset: np.ndarray, unseen: Rows) -> np.ndarray:
+def reference(rows: Rows, offset: np.ndarray, unseen: Rows, contrast: Contrast | None = None) -> np.ndarray:
     """scikit-learn's ridge on the columns of the basis, for the target less `offset`."""
     basis = Basis.of(rows.inputs, np.unique(rows.words.indices), SETTINGS.quantiles, SETTINGS.clip, SETTINGS.scale)
+    basis = replace(basis, contrast=contrast)
 
     def columns(of: Rows) -> sp.csr_matrix:
         words, dense = basis(of)
@@ -96,6 +99,45 @@ def test_the_prior_is_folded_in(rows: Rows, unseen: Rows) -> None:
     factor = share * spread[1] / spread[0]
     expected = reference(rows, factor * said, unseen) + factor * prior.margins(unseen)
     np.testing.assert_allclose(model.margins(unseen), expected, atol=1e-5)
+
+
+def test_what_the_prior_would_be_without_judged_requests_is_a_column(rows: Rows, unseen: Rows) -> None:
+    prior, outcomes = (fit(make_rows(200, seed=seed), "fail", None) for seed in (2, 3))
+    said = prior.margins(rows), outcomes.margins(rows)
+    contrast = Contrast.of(prior, outcomes, said, rows.weight, SETTINGS.contrast)
+    assert contrast is not None
+    column = contrast.column(rows)
+    assert np.average(column, weights=rows.weight) == pytest.approx(0.0, abs=1e-12)
+    assert deviation(column, rows.weight) == pytest.approx(SETTINGS.contrast)
+    model = fit(rows, "gain", replace(prior, outcomes=outcomes))
+    share = SETTINGS.prior * SETTINGS.prior_rows / (SETTINGS.prior_rows + len(rows))
+    factor = share * deviation(values(rows, "gain"), rows.weight) / deviation(said[0], rows.weight)
+    expected = reference(rows, factor * said[0], unseen, contrast) + factor * prior.margins(unseen)
+    np.testing.assert_allclose(model.margins(unseen), expected, atol=1e-5)
+    assert not np.allclose(model.margins(unseen), fit(rows, "gain", prior).margins(unseen), atol=1e-3)
+
+
+def test_the_same_said_twice_is_no_column(rows: Rows) -> None:
+    prior = fit(make_rows(200, seed=2), "fail", None)
+    said = prior.margins(rows)
+    assert Contrast.of(prior, prior, (said, said), rows.weight, 0.15) is None
+
+
+def test_folds_do_not_pull_each_other_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is nothing to learn, margins of rows that were not fitted do not speak against their own outcomes."""
+    found = []
+
+    def measured(margins: Floats, failed: Floats, weight: Floats) -> Floats:
+        found.append(np.corrcoef(margins, failed)[0, 1])
+        return calibrate(margins, failed, weight)
+
+    monkeypatch.setattr(fit_module, "calibrate", measured)
+    for seed in range(40):
+        noise = make_rows(60, seed=seed)
+        weak = np.random.default_rng(seed + 100).permutation(noise.weak)
+        fit(replace(noise, weak=weak, weight=np.ones(60)), "gain", None)
+    error = np.std(found, ddof=1) / np.sqrt(len(found))
+    assert abs(np.mean(found)) < 3 * error, found
 
 
 def test_curves_are_centred_on_the_rows(rows: Rows) -> None:
@@ -144,7 +186,7 @@ def test_noise_leaves_the_prior_as_it_is(rows: Rows) -> None:
     prior = fit(make_rows(400, seed=2), "fail", None)
     few = rows[np.arange(60)]
     noisy = replace(few, inputs=few.inputs, weak=few.weak.copy())
-    noisy.weak[:20] = np.random.default_rng(0).permutation(noisy.weak[:20])
+    noisy.weak[:40] = np.random.default_rng(0).permutation(noisy.weak[:40])
     settings = msgspec.structs.replace(SETTINGS, prior=0.0, worse=150)
     model = fit(noisy, "gain", prior, settings)
     assert model.header.settings["prior_alone"]

@@ -9,9 +9,10 @@ import pytest
 from bsgateway.config import Analysis, Static, analyzer_of
 from bsgateway.core import core
 from bsgateway.errors import LearningError
+from bsgateway.learn.model_file import shipped_prior
 from bsgateway.learn.prior import MAX_BYTES, read_judged
 from bsgateway.model_header import ModelHeader
-from bsgateway.models import prior_bytes
+from bsgateway.models import OUTCOMES, prior_bytes
 
 JUDGED = Path(__file__).parents[2] / "benches" / "prior" / "judged.tsv"
 
@@ -55,11 +56,18 @@ def test_what_is_hard_goes_to_the_highest_tier(ask: str) -> None:
 def test_it_says_where_it_comes_from() -> None:
     data = prior_bytes()
     header = ModelHeader.of(core.LearnedModel(data))
-    assert len(data) <= MAX_BYTES
+    assert len(data) + len(prior_bytes(OUTCOMES)) <= MAX_BYTES
     assert header.kind == "prior"
     assert all({"name", "rows", "sha256"} <= set(source) for source in header.provenance)
     assert header.held_out["apgr"]
     assert header.held_out["judged"]["auc"] > 0.9
+
+
+def test_beside_it_is_the_same_without_judged_requests() -> None:
+    prior, outcomes = shipped_prior(), shipped_prior().outcomes
+    assert outcomes is not None
+    assert [each for each in prior.header.provenance if not each.get("judged")] == outcomes.header.provenance
+    assert prior.header.rows - outcomes.header.rows == read_judged(JUDGED).about["rows"]
 
 
 def test_judged_requests_are_read() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from .contrast import Contrast
 from .rows import Floats, Rows
 
 SAMPLE = 50_000
@@ -26,7 +27,8 @@ class Basis:
     """`I` inputs, `K` knots. `knots`: float64 [I, K], ascending; between the first and the last an input counts as it
     is, outside it counts as the nearer of the two. `buckets`: the words' buckets that are columns, in ascending order;
     others count for nothing. `mean`, `deviation`: float64 [I (K - 1)] of the expanded columns.
-    `kept`: bool [I (K - 1)], the columns that vary. `scale`: their standard deviation, against the words' length 1."""
+    `kept`: bool [I (K - 1)], the columns that vary. `scale`: their standard deviation, against the words' length 1.
+    `contrast`: one more column, the last."""
 
     knots: Floats
     buckets: npt.NDArray[np.int64]
@@ -34,6 +36,7 @@ class Basis:
     deviation: Floats
     kept: npt.NDArray[np.bool_]
     scale: float
+    contrast: Contrast | None = None
 
     @classmethod
     def of(
@@ -69,12 +72,14 @@ class Basis:
         """The words of rows, and their dense columns."""
         place = np.full(rows.words.shape[1], -1)
         place[self.buckets] = np.arange(len(self.buckets))
-        words = rows.words.astype(np.float64)
+        words, dense = rows.words.astype(np.float64), self.expand(rows.inputs)
+        if self.contrast is not None:
+            dense = np.column_stack((dense, self.contrast.column(rows)))
         found = place[words.indices]
         if (found < 0).any():
-            return words[:, self.buckets], self.expand(rows.inputs)
+            return words[:, self.buckets], dense
         shape = (words.shape[0], len(self.buckets))
-        return sp.csr_matrix((words.data, found, words.indptr), shape=shape), self.expand(rows.inputs)
+        return sp.csr_matrix((words.data, found, words.indptr), shape=shape), dense
 
     def curves(self, coefficients: Floats) -> Floats:
         """What the dense columns add up to with `coefficients`, float64 [kept], at each knot: float64 [I, K]."""
@@ -92,7 +97,8 @@ class Basis:
     def __repr__(self) -> str:
         digest = hashlib.sha256()
         for field in fields(self):
-            digest.update(np.asarray(getattr(self, field.name)).tobytes())
+            value = getattr(self, field.name)
+            digest.update(repr(value).encode() if field.name == "contrast" else np.asarray(value).tobytes())
         return f"Basis({digest.hexdigest()})"
 
 

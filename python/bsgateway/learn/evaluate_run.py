@@ -14,7 +14,7 @@ from ..models import MODEL, model_path, prior_bytes
 from . import evaluate, prior
 from .dataset import read_outcomes
 from .evaluate import Curve, Evaluation, Trial
-from .model_file import Model
+from .model_file import Model, shipped_prior
 from .protocol import DRAWS
 from .rows import Rows
 
@@ -76,7 +76,7 @@ def _trials(order: Order, rows: Rows, advance: Advance) -> tuple[list[Trial], st
         about = f"used, trained on {about}"
         beside: Model | None = start
     else:
-        beside, about = evaluate.without_seen(rows, Model.from_bytes(prior_bytes()))
+        beside, about = evaluate.without_seen(rows, shipped_prior())
     if order.labels:
         trials = evaluate.few_labels(rows, order.labels, order.splits, beside, others, advance)
         return trials, f"{order.labels:,} labels of the file, mean of {order.splits} random splits", about

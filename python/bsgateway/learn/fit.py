@@ -24,6 +24,7 @@ from ..decision import now
 from ..errors import LearningError
 from .asks import NO_PROMPT
 from .basis import Basis, occurring, sample
+from .contrast import Contrast, deviation
 from .design import DistributedDesign, Shard, Solution
 from .model_file import Model, ModelHeader
 from .protocol import bootstrap
@@ -51,27 +52,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     against that 1. `quantiles`: where a dense input may bend. `clip`: it counts up to so many standard deviations
     from its mean. `prior`: what one standard deviation of the prior's margin is taken to say of the target, in
     standard deviations of the target, before any label; it is half of that with `prior_rows` labels, and goes on to
-    fade: what the labels say of the prior's inputs they then say better themselves. `folds`: of rows, by group, for
-    what needs margins of rows that were not fitted. `out_of_fold`: so many such rows are enough. `worse`: draws of
+    fade: what the labels say of the prior's inputs they then say better themselves. `contrast`: the standard deviation
+    of the column that tells the prior from itself without judged requests. `folds`: of rows, by group, for what needs
+    margins of rows that were not fitted. `out_of_fold`: so many such rows are enough. `worse`: draws of
     200 on which the prior must be better than the fit to be kept in its place.
     """
 
     alpha: float = 5.0
-    scale: float = 0.05
+    scale: float = 0.04
     quantiles: tuple[float, ...] = (0.5,)
     clip: float = 4.0
     prior: float = 0.15
     prior_rows: int = 300
+    contrast: float = 0.15
     folds: int = 5
     out_of_fold: int = 5_000
-    worse: int = 195
+    worse: int = 199
 
 
 class _Start(NamedTuple):
-    """The prior as a part of the fit: its margins times `factor`, float64 [n]."""
+    """The prior as a part of the fit: its margins times `factor`, float64 [n], and what the labels may add of its
+    `contrast`."""
 
     factor: float
     margins: Floats
+    contrast: Contrast | None
 
 
 class _Problem(NamedTuple):
@@ -207,22 +212,24 @@ def _start(
     shards: Shards, index: Sequence[Index], rows: Rows, wanted: Floats, prior: Model | None, settings: Settings
 ) -> _Start:
     if prior is None:
-        return _Start(0.0, np.zeros(len(rows)))
-    margins = np.concatenate(shards.map(margins_of, prior, each=[(place,) for place in index]))
-    spread = _deviation(margins, rows.weight)
+        return _Start(0.0, np.zeros(len(rows)), None)
+    places = [(place,) for place in index]
+    margins = np.concatenate(shards.map(margins_of, prior, each=places))
+    spread = deviation(margins, rows.weight)
     share = settings.prior * settings.prior_rows / (settings.prior_rows + len(rows))
-    factor = share * _deviation(wanted, rows.weight) / spread if spread > 1e-9 else 0.0
-    return _Start(factor, margins)
-
-
-def _deviation(found: Floats, weight: Floats) -> float:
-    return float(np.sqrt(np.average((found - np.average(found, weights=weight)) ** 2, weights=weight)))
+    factor = share * deviation(wanted, rows.weight) / spread if spread > 1e-9 else 0.0
+    contrast = None
+    if prior.outcomes is not None:
+        others = np.concatenate(shards.map(margins_of, prior.outcomes, each=places))
+        contrast = Contrast.of(prior, prior.outcomes, (margins, others), rows.weight, settings.contrast)
+    return _Start(factor, margins, contrast)
 
 
 def _fit(problem: _Problem, inputs: Floats, start: _Start, settings: Settings) -> _Fitted:
     shards, known, rows, wanted = problem
     buckets = np.unique(np.concatenate(shards.map(_buckets)))
     basis = Basis.of(inputs, buckets, settings.quantiles, settings.clip, settings.scale)
+    basis = replace(basis, contrast=start.contrast)
     design = DistributedDesign(shards, basis)
 
     def solve(weight: Floats, tolerance: float) -> Solution:
@@ -231,17 +238,19 @@ def _fit(problem: _Problem, inputs: Floats, start: _Start, settings: Settings) -
         return design.ridge(targets, weights, settings.alpha, tolerance)
 
     weight = rows.weight / rows.weight.mean()
+    fitted = solve(weight, 1e-6)
     unseen = np.full(len(rows), np.nan)
     for _, held_out in GroupKFold(settings.folds).split(wanted, groups=rows.group):
         part = weight.copy()
         part[held_out] = 0.0
         found = solve(part, 1e-4)
         margins = design.matvec(found.coefficients)[known[held_out]]
-        unseen[held_out] = margins + found.intercept + start.factor * start.margins[held_out]
+        # With the intercept of all rows: a fold with many failures leaves few to the others, so that their own level
+        # would put it below the folds with few.
+        unseen[held_out] = margins + fitted.intercept + start.factor * start.margins[held_out]
         if np.count_nonzero(~np.isnan(unseen)) >= settings.out_of_fold:
             break
-    found = solve(weight, 1e-6)
-    return _Fitted(basis, found.coefficients, found.intercept, unseen)
+    return _Fitted(basis, fitted.coefficients, fitted.intercept, unseen)
 
 
 def _clearly_worse(unseen: Floats, alone: Floats, rows: Rows, settings: Settings) -> bool:
@@ -257,16 +266,23 @@ def _clearly_worse(unseen: Floats, alone: Floats, rows: Rows, settings: Settings
 
 
 def _folded(inputs: Floats, fitted: _Fitted, prior: Model | None, factor: float) -> Model:
-    """Words, curves and bias of the fit and `factor` times those of the prior, together."""
-    buckets = fitted.basis.buckets
+    """Words, curves and bias of the fit, `factor` times those of the prior, and what was fitted of its contrast,
+    together."""
+    basis, own = fitted.basis, fitted.coefficients
     words = np.zeros(core.WORD_BUCKETS)
-    words[buckets] = fitted.coefficients[: len(buckets)]
-    knots, curves = fitted.basis.knots, fitted.basis.curves(fitted.coefficients[len(buckets) :])
+    words[basis.buckets] = own[: len(basis.buckets)]
+    dense = own[len(basis.buckets) :]
+    knots, curves = basis.knots, basis.curves(dense[: np.count_nonzero(basis.kept)])
     bias = fitted.intercept
-    if prior is not None:
-        words += factor * prior.words
-        knots, curves = _added(knots, curves, prior.knots, factor * prior.curves)
-        bias += factor * prior.bias
+    parts = [] if prior is None else [(factor, prior)]
+    if (contrast := basis.contrast) is not None:
+        parts = [(factor + dense[-1] * contrast.prior_factor, contrast.prior)]
+        parts.append((dense[-1] * contrast.outcomes_factor, contrast.outcomes))
+        bias += dense[-1] * contrast.offset
+    for each, model in parts:
+        words += each * model.words
+        knots, curves = _added(knots, curves, model.knots, each * model.curves)
+        bias += each * model.bias
     centres = np.zeros(len(knots))
     for at, (column, knot, curve) in enumerate(zip(inputs.T, knots, curves, strict=True)):
         there = column[~np.isnan(column)]

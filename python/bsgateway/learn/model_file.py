@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -18,10 +18,11 @@ from safetensors.numpy import load, save
 from ..core import core
 from ..errors import ModelError
 from ..model_header import ModelHeader
+from ..models import OUTCOMES, prior_bytes
 from ..reference.chars import clean
 from .rows import Floats, Rows
 
-__all__ = ["Model", "ModelHeader", "prompt_hashes"]
+__all__ = ["Model", "ModelHeader", "prompt_hashes", "shipped_prior"]
 
 LARGEST = 32767
 """The largest weight of a word in the file: they are stored as whole numbers of 16 bits."""
@@ -36,7 +37,8 @@ class Model:
     there; flat outside. Curves are centred: 0 on the mean of the rows that the model was fitted on, and an input that
     is NaN adds nothing. `bias`: the mean margin without words. `calibration`: float64 [2, M], margins in ascending
     order, and the probability that each stands for. `seen`: uint32 [S], `prompt_hashes` of the asks that it was trained
-    on, in ascending order, each once; empty if they are not told.
+    on, in ascending order, each once; empty if they are not told. `outcomes`: of a prior, what it would be without the
+    requests that its authors judged (see `contrast`); it is a file of its own.
     """
 
     words: Floats
@@ -46,6 +48,7 @@ class Model:
     calibration: Floats
     seen: npt.NDArray[np.uint32]
     header: ModelHeader
+    outcomes: Model | None = None
 
     def margins(self, rows: Rows) -> Floats:
         """The linear score of each row, float64 [n]."""
@@ -90,6 +93,11 @@ class Model:
             seen=tensors.get("seen", np.empty(0, dtype=np.uint32)),
             header=ModelHeader.of(model),
         )
+
+
+def shipped_prior() -> Model:
+    """The prior that comes with the package, to fit a model on top of. Raises ModelError."""
+    return replace(Model.from_bytes(prior_bytes()), outcomes=Model.from_bytes(prior_bytes(OUTCOMES)))
 
 
 def same_words(ask: str) -> str:

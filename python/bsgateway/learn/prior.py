@@ -28,6 +28,7 @@ from sklearn.model_selection import KFold
 
 from ..core import core
 from ..errors import GatewayError, LearningError
+from ..models import OUTCOMES
 from .asks import BATCH, ask_hash, default_analyzer, measure
 from .dataset import chunks, concat, lines, read_outcomes, rows_of
 from .fit import Settings, Target, calibrate, fit
@@ -44,7 +45,7 @@ FULL = 0.9
 """A model counts in a file if it has an outcome on this share of the rows."""
 FOLDS = 5
 MAX_BYTES = 1_000_000
-"""Of the file that comes with the package."""
+"""Of the files that come with the package."""
 PAIRS = {
     "mmlu": (("mixtral-8x7b-instruct", "gpt-4-1106-preview"),),
     "mmlu_pro": (
@@ -160,17 +161,20 @@ def _means(scores: Floats) -> Floats:
 def train(
     found: Sequence[OutcomeFile], without: npt.NDArray[np.uint32] | None = None, judged: OutcomeFile | None = None
 ) -> Model:
-    """A model of all files but for the prompts whose hashes are in `without`, and of the `judged` requests.
+    """A model of all files but for the prompts whose hashes are in `without`, and of the `judged` requests; with those,
+    it has one without them beside it.
 
     Raises LearningError.
     """
     rows = concat([file.rows for file in found])
     if without is not None:
         rows = rows[np.flatnonzero(~np.isin(rows.prompts, without))]
-    if judged is not None:
-        rows = concat([rows, judged.rows])
     model = fit(rows, TARGET, None, SETTINGS)
-    return replace(model, header=_header(model, found if judged is None else [*found, judged]))
+    outcomes = replace(model, header=_header(model, found), seen=np.empty(0, np.uint32))
+    if judged is None:
+        return replace(outcomes, seen=model.seen)
+    model = fit(concat([rows, judged.rows]), TARGET, None, SETTINGS)
+    return replace(model, header=_header(model, [*found, judged]), outcomes=outcomes)
 
 
 def _header(model: Model, found: Sequence[OutcomeFile], held_out: dict[str, Any] | None = None) -> Any:
@@ -262,7 +266,13 @@ def outcome_files(directory: Path) -> list[Path]:
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--judged", type=click.Path(path_type=Path, dir_okay=False), help="Requests judged by hand.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The model file.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The model file. With --judged, the same without them is put beside it.",
+)
 def main(data: Path, judged: Path | None, output: Path) -> None:
     """Train the prior on the outcome files in DATA."""
     try:
@@ -272,9 +282,12 @@ def main(data: Path, judged: Path | None, output: Path) -> None:
             found, requests, lambda rows: click.echo(f"measured on {rows:,} rows left out", err=True)
         )
         written = model.to_bytes()
-        if len(written) > MAX_BYTES:
-            raise LearningError(f"the prior has {len(written):,} bytes, more than {MAX_BYTES:,}: use fewer rows")
+        beside = model.outcomes.to_bytes() if model.outcomes is not None else b""
+        if (size := len(written) + len(beside)) > MAX_BYTES:
+            raise LearningError(f"the prior has {size:,} bytes, more than {MAX_BYTES:,}: use fewer rows")
         output.write_bytes(written)
+        if beside:
+            (output.parent / OUTCOMES).write_bytes(beside)
     except GatewayError as error:
         raise click.ClickException(str(error)) from error
     for name, about in model.header.held_out["apgr"].items():

@@ -17,13 +17,13 @@ from ..config import Config
 from ..core import core
 from ..decision import now
 from ..errors import GatewayError, LearningError, ModelError
-from ..models import install, model_path, prior_bytes
+from ..models import install, model_path
 from ..private import write_private
 from ..store import Store
 from .dataset import read_outcomes
 from .labels import Tiers
 from .log_rows import Counts, LogRows, read_log
-from .model_file import Model
+from .model_file import Model, shipped_prior
 from .rows import Rows
 from .spill import Scratch, Spill
 from .train import Incumbent, Trained, budget, train
@@ -68,7 +68,7 @@ def run(order: Order, advance: Advance = lambda _: None) -> Report:
     """Train, compare, and promote the model if it is better. Raises GatewayError."""
     started = time.monotonic()
     config = load_config(order.config)
-    prior = Model.from_bytes(prior_bytes())
+    prior = shipped_prior()
     runs_now = incumbent(config, order.state, prior)
     if order.parquet:
         source, trained = _parquet(order, config, runs_now, prior, advance)
