@@ -22,6 +22,7 @@ import msgspec
 
 from . import shape
 from .advice import Severity, advice
+from .classifiers.llm.target import find_target
 from .config import (
     AUTO_ROUTE,
     ENV_PREFIX,
@@ -239,6 +240,7 @@ def _meaning_findings(file: GatewayFile, data: dict[str, Any]) -> Iterator[Findi
     yield from _static(routing)
     yield from _collector(routing, data)
     yield from _learning(routing, known)
+    yield from _llm(routing, file.model_list)
     yield from _environment(data)
 
 
@@ -391,6 +393,20 @@ def _learning(routing: Routing, known: tuple[str, ...]) -> Iterator[Finding]:
         yield here, f"is needed by the method {judge.method!r}", "give the model_list name of the model that judges"
     elif judge.model is not None and judge.model not in known:
         yield here, f"{judge.model!r} is not in model_list", nearest(judge.model, known)
+
+
+def _llm(routing: Routing, model_list: list[dict[str, Any]]) -> Iterator[Finding]:
+    llm, place = routing.classifier.llm, ("routing", "classifier", "llm")
+    if llm.model is None:
+        if routing.classifier.strategy == "llm":
+            hint = "give the name of a small model in Ollama, such as qwen3:0.6b"
+            yield (*place, "model"), "is needed by the strategy llm", hint
+        return
+    if find_target(llm, model_list) is None:
+        hint = "give a name of Ollama's, or of a model of model_list that Ollama serves"
+        yield (*place, "model"), f"{llm.model!r} is a model of model_list that Ollama does not serve", hint
+    if not _is_http(resolve_env(llm.api_base)):
+        yield (*place, "api_base"), "is not the URL of a server", "for example http://127.0.0.1:11434"
 
 
 def _is_none(share: str) -> bool:

@@ -33,6 +33,7 @@ Weight = Annotated[float, Meta(ge=0, le=1_000_000_000)]
 Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 Text = Annotated[str, Meta(min_length=1)]
+Sentence = Annotated[str, Meta(min_length=1, max_length=500)]
 SHARE = r"^(100|[0-9]{1,2}(\.[0-9]+)?)%$"
 """How a share of a hundred is written."""
 
@@ -48,6 +49,14 @@ class Tier(Struct, frozen=True, forbid_unknown_fields=True):
     models: Annotated[
         tuple[Name, ...] | None,
         Meta(description="Several names instead of one: the cheapest that fits is taken, ties go to the first."),
+    ] = None
+
+    description: Annotated[
+        Sentence | None,
+        Meta(
+            description="What belongs here, for the strategy llm: a sentence. Unset: what is usual for its place among "
+            "the tiers.",
+        ),
     ] = None
 
     @property
@@ -162,6 +171,67 @@ class Ml(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
+class Llm(Struct, frozen=True, forbid_unknown_fields=True):
+    """One word from a local model."""
+
+    model: Annotated[
+        Name | None,
+        Meta(
+            description="The model's name in Ollama, such as qwen3:0.6b, with or without LiteLLM's prefix "
+            "`ollama_chat/`; or a name of model_list that is served by Ollama."
+        ),
+    ] = None
+    api_base: Annotated[
+        Text | None,
+        Meta(description="URL of the Ollama server. Unset: that of the name in model_list, or Ollama's own default."),
+    ] = None
+    timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=60,
+            description="Seconds from the request's arrival after which the fallback decides. 0.5 is enough for a "
+            "small model that is loaded.",
+        ),
+    ] = 3.0
+    when: Annotated[
+        Literal["always", "uncertain"],
+        Meta(
+            description="uncertain: the model is asked only where the fallback's score lies within `margin` of a "
+            "border between tiers, or its confidence is below `min_confidence`."
+        ),
+    ] = "always"
+    margin: Annotated[float, Meta(ge=0, le=100, description="Points from a border.")] = 5.0
+    min_confidence: Annotated[float, Meta(ge=0, le=1, description="0-1, as in the log.")] = 0.6
+    fallback: Annotated[
+        Literal["static", "ml"], Meta(description="The strategy that scores while there is no verdict.")
+    ] = "static"
+    max_concurrent: Annotated[
+        int, Meta(ge=1, le=256, description="Requests with the model at once, per worker; OLLAMA_NUM_PARALLEL at most.")
+    ] = 2
+    max_waiting: Annotated[
+        int, Meta(ge=0, le=10_000, description="Requests that may wait for their turn, per worker, within `timeout`.")
+    ] = 8
+    open_after: Annotated[
+        int, Meta(ge=1, le=1_000, description="Failures in a row after which the model is left alone until it answers.")
+    ] = 5
+    keep_alive: Annotated[
+        str,
+        Meta(
+            pattern=r"^[1-9][0-9]*(s|m|h)$",
+            description="How long Ollama keeps the model loaded after the last question; while the gateway runs it is "
+            "kept loaded.",
+        ),
+    ] = "30m"
+    ask_chars: Annotated[
+        int, Meta(ge=200, le=32_768, description="Characters of an ask that are shown, of its beginning and its end.")
+    ] = 2_000
+    memo_entries: Annotated[int, Meta(ge=0, le=10_000_000, description="Verdicts remembered per worker. 0: none.")] = (
+        10_000
+    )
+    memo_seconds: Annotated[float, Meta(gt=0, le=2_592_000, description="How long a verdict is remembered.")] = 3_600.0
+
+
 class Judge(Struct, frozen=True, forbid_unknown_fields=True):
     """Who compares the answers of a dual run."""
 
@@ -209,14 +279,21 @@ class Classifier(Struct, frozen=True, forbid_unknown_fields=True):
     """What makes the score."""
 
     strategy: Annotated[
-        Literal["static", "ml"],
+        Literal["static", "ml", "llm"],
         Meta(
             description="static: weighted signals. ml: a learned model, the one that `bsgateway train` has promoted, "
-            "or, until there is one, the prior that comes with the package."
+            "or, until there is one, the prior that comes with the package. llm: one word from a local model, and "
+            "static or ml on any trouble."
         ),
     ] = "static"
     static: Annotated[Static, Meta(description="Settings of the static strategy.")] = Static()
     ml: Annotated[Ml, Meta(description="Settings of the ml strategy.")] = Ml()
+    llm: Annotated[Llm, Meta(description="Settings of the llm strategy.")] = Llm()
+
+    @property
+    def scorer(self) -> Literal["static", "ml"]:
+        """What makes the score without asking anybody: for llm its fallback."""
+        return self.llm.fallback if self.strategy == "llm" else self.strategy
 
 
 class Spool(Struct, frozen=True, forbid_unknown_fields=True):
@@ -423,7 +500,9 @@ def make_analyzer(routing: Routing) -> core.Analyzer:
     """The core's analyzer for this config. Raises ValueError naming what is wrong."""
     collector = routing.collector
     captures = collector.enabled and collector.text != "none"
-    return analyzer_of(routing.classifier.static, routing.analysis, collector.text_chars if captures else 0)
+    asks = routing.classifier.llm.ask_chars if routing.classifier.strategy == "llm" else 0
+    chars = max(collector.text_chars if captures else 0, asks)
+    return analyzer_of(routing.classifier.static, routing.analysis, chars)
 
 
 def analyzer_of(static: Static, analysis: Analysis, capture_chars: int) -> core.Analyzer:

@@ -80,6 +80,23 @@ class Reason(_Documented):
         "explored",
         "drawn at random, so that the log can tell what other tiers do (learning.explore)",
     )
+    LLM_TIMEOUT = "llm_timeout", "the tier of the fallback's score: the local LLM gave no verdict in time"
+    LLM_UNREACHABLE = (
+        "llm_unreachable",
+        "the tier of the fallback's score: the local LLM's server is not there",
+    )
+    LLM_DISCONNECTED = "llm_disconnected", "the tier of the fallback's score: the local LLM's server hung up"
+    LLM_NO_MODEL = "llm_no_model", "the tier of the fallback's score: the local LLM's server lacks the model"
+    LLM_ERROR = "llm_error", "the tier of the fallback's score: the local LLM's server answered with an error"
+    LLM_BAD_ANSWER = "llm_bad_answer", "the tier of the fallback's score: the local LLM's answer names no tier"
+    LLM_BUSY = "llm_busy", "the tier of the fallback's score: the local LLM has as many requests as it may have"
+    LLM_OPEN = (
+        "llm_open",
+        "the tier of the fallback's score: the local LLM failed several times in a row and is not asked until it "
+        "answers a probe",
+    )
+    LLM_COLD = "llm_cold", "the tier of the fallback's score: the local LLM is being loaded since the start"
+    LLM_FAILED = "llm_failed", "the tier of the fallback's score: something in the gateway failed on the way to the LLM"
     NO_CANDIDATE = "no_candidate", "no model of any tier can serve the request: it goes on unchanged"
     FAILED_OPEN = "failed_open", "something inside the gateway failed: fallback_tier"
 
@@ -89,6 +106,37 @@ class Strategy(str, Enum):
 
     STATIC = "static"
     ML = "ml"
+    LLM = "llm"
+
+
+class LlmStatus(_Documented):
+    """What came of the strategy llm for a request. All that is neither a verdict nor a choice not to ask is a reason,
+    too (`llm_` before it): the fallback has made the score."""
+
+    ASKED = "asked", "the local LLM gave its verdict"
+    KNOWN = "known", "its verdict on the same ask is remembered"
+    CERTAIN = "certain", "not asked: the fallback's score is far from every border (llm.when: uncertain)"
+    NOT_NEEDED = "not_needed", "not asked: something else than the score settles the tier"
+    TIMEOUT = "timeout", "no verdict in time"
+    UNREACHABLE = "unreachable", "no server takes connections there"
+    DISCONNECTED = "disconnected", "the server hung up before its answer was complete"
+    NO_MODEL = "no_model", "the server lacks the model: `ollama pull` it"
+    ERROR = "error", "the server answered with an error"
+    BAD_ANSWER = "bad_answer", "the answer names no tier, or is no answer at all"
+    BUSY = "busy", "llm.max_concurrent requests are with it, and llm.max_waiting wait"
+    OPEN = "open", "not asked: it failed several times in a row, and has not answered a probe since"
+    COLD = "cold", "not asked: it has not answered since the start; the model may be being loaded"
+    FAILED = "failed", "something in the gateway failed on the way; counted and logged"
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the fallback's score counts; None where it does as it should, or the verdict does."""
+        return _LLM_REASONS.get(self._value_)
+
+
+_LLM_REASONS: dict[str, Reason] = {
+    reason.value.removeprefix("llm_"): reason for reason in Reason if reason.value.startswith("llm_")
+}
 
 
 class Contribution(msgspec.Struct, frozen=True, gc=False):
@@ -136,6 +184,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `scorer_id` names the model file that made the score. `propensity` is the probability with which the tier was to be
     chosen, while tiers are explored at random; `explored` says that chance decided.
+
+    `llm_status` is what came of the strategy llm. `llm_tier` and `llm_confidence` (0-1) are the verdict, `llm_model`
+    who gave it, and `llm_prompt` the version of the question, which depends on the tiers and their descriptions.
     """
 
     decision_id: UUID
@@ -175,6 +226,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     scorer_id: str | None = None
     propensity: float | None = None
     explored: bool = False
+    llm_status: LlmStatus | None = None
+    llm_tier: str | None = None
+    llm_confidence: float | None = None
+    llm_model: str | None = None
+    llm_prompt: str | None = None
 
 
 class Texts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -271,4 +327,5 @@ def stamp(decision: Decision) -> dict[str, Any]:
         "would_use": None if decision.applied or decision.tier is None else decision.resolved_model,
         "changes": ", ".join(decision.changes) or None,
         "ignored": ", ".join(decision.ignored) or None,
+        "llm": decision.llm_status._value_ if decision.llm_status else None,
     }

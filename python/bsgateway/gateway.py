@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,11 +21,15 @@ from .catalog import Model, models
 from .check import load_config
 from .classifiers import Classification, Classifier
 from .classifiers.learned import LearnedClassifier
+from .classifiers.llm import Verdict
+from .classifiers.llm.request import request_of
+from .classifiers.llm.target import find_target
 from .classifiers.static import StaticClassifier
 from .config import Config, make_analyzer
 from .conversations import conversation_id
 from .core import core
-from .decision import Caller, Decision, Reason, Texts, new_id, now
+from .decision import Caller, Decision, LlmStatus, Reason, Texts, new_id, now
+from .errors import ConfigError
 from .exploration import Explorer
 from .host import marker, marker_names
 from .models import ModelFile, model_path
@@ -35,6 +39,9 @@ from .rows import clean
 from .sessions import Session
 from .side_requests import is_side_request
 from .wishes import Wisher, Wishes, spoken
+
+if TYPE_CHECKING:
+    from .classifiers.llm.classifier import LlmClassifier
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +63,7 @@ FAMILIES = {"messages": "anthropic", "generate_content": "google"}
 """Body format -> the family whose API it is; the others are OpenAI's."""
 
 _RESULTS_SINCE_ASK = core.FEATURE_NAMES.index("results_since_ask")
+_NO_VERDICT = Verdict(LlmStatus.NOT_NEEDED)
 _NOT_EXCLUDED: Mapping[str, Reason] = MappingProxyType({})
 
 
@@ -81,7 +89,8 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     """A request that was looked at and is yet to be decided.
 
     `began` is the time of its arrival in ns. `target` is the model to serve where the name alone settles it; else
-    `analysis` and what follows from it is there, unless something `failed`: then the kind of the error is.
+    `analysis` and what follows from it is there, unless something `failed`: then the kind of the error is. `verdict`:
+    what came of the strategy llm.
     """
 
     began: int
@@ -97,6 +106,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     conversation: str | None = None
     share: float = 0.0
     failed: str = ""
+    verdict: Verdict | None = None
 
     @property
     def target(self) -> str | None:
@@ -132,8 +142,12 @@ class Gateway:
         self._classifier: Classifier = StaticClassifier()
         self.model_file: ModelFile | None = None
         """What the strategy ml scores with."""
-        if config.routing.classifier.strategy == "ml":
+        if config.routing.classifier.scorer == "ml":
             self.model_file = self._learned(model_path(config, state))
+        self.llm: LlmClassifier | None = None
+        """What the strategy llm asks."""
+        if config.routing.classifier.strategy == "llm":
+            self.llm = _llm_classifier(config)
         self._keeps_text = config.routing.collector.enabled and config.routing.collector.text != "none"
         self._share = share(config.routing.canary) if config.routing.mode == "route" else 0.0
         self.explorer = Explorer(share(config.routing.learning.explore))
@@ -151,6 +165,8 @@ class Gateway:
 
     def succeed(self, former: Gateway) -> None:
         """Go on where `former`, another configuration of the same process, has stopped."""
+        if self.llm is not None and former.llm is not None:
+            self.llm.follow(former.llm)
         self.expected = former.expected
         self.failed_open += former.failed_open
         if self.model_file is not None and former.model_file is not None:
@@ -160,9 +176,17 @@ class Gateway:
         """What the gateway would do with `body`, the JSON object of a request, arriving as LiteLLM's `call_type`: by
         itself, without the conversation it may belong to.
 
+        Under the strategy llm the fallback scores: nobody is asked. `decide_asking` does.
+
         Raises ValueError for a call type that is not routed (see `FORMATS`) and for a body without a model name.
         """
         pending = self.begin(body, call_type, Asker(), _unknown_to_host)
+        return self.decision(pending, self.choose(pending), applied=self.is_applied(pending))
+
+    async def decide_asking(self, body: dict[str, Any], call_type: str = "acompletion") -> Decision:
+        """The same, where the strategy llm asks its model. Raises as `decide` does."""
+        pending = self.begin(body, call_type, Asker(), _unknown_to_host)
+        pending = await self.judged(pending, None, body)
         return self.decision(pending, self.choose(pending), applied=self.is_applied(pending))
 
     def begin(self, body: dict[str, Any], call_type: str, asker: Asker, host_knows: Callable[[str], bool]) -> Pending:
@@ -211,6 +235,33 @@ class Gateway:
             conversation,
             _share(conversation),
         )
+
+    async def judged(self, pending: Pending, session: Session | None, body: Mapping[str, Any]) -> Pending:
+        """A request with what the local LLM says of it, where that is asked and the score may matter. Returns at once
+        unless it is; by the time-out at the latest."""
+        analysis, scored = pending.analysis, pending.scored
+        if self.llm is None or analysis is None or scored is None:
+            return pending
+        if (status := self._unasked(pending, session, scored.raw_score)) is not None:
+            verdict = self.llm.unasked(status)
+        else:
+            request = request_of(analysis, body, pending.call_type)
+            deadline = pending.began / 1e9 + self.config.routing.classifier.llm.timeout
+            verdict = await self.llm.verdict(request, deadline)
+        return msgspec.structs.replace(pending, scored=verdict.scored or scored, verdict=verdict)
+
+    def _unasked(self, pending: Pending, session: Session | None, score: float) -> LlmStatus | None:
+        """Why the local LLM is not asked about a request; None if it is."""
+        demand, wishes, settings = pending.demand, pending.wishes, self.config.routing.classifier.llm
+        if demand.side or wishes.tier is not None or (session is not None and demand.tool_turn):
+            return LlmStatus.NOT_NEEDED
+        if len(self.policy.tiers) == 1 or (wishes.min_tier is not None and wishes.min_tier == wishes.max_tier):
+            return LlmStatus.NOT_NEEDED
+        if settings.when == "uncertain":
+            distance, confidence = self.policy.certainty(score, wishes.bias)
+            if distance > settings.margin and confidence >= settings.min_confidence:
+                return LlmStatus.CERTAIN
+        return None
 
     def choose(
         self,
@@ -325,19 +376,20 @@ class Gateway:
             if pending.failed:
                 log.error("decision %s failed open: %s", decision.decision_id, pending.failed)
             return decision
+        verdict = pending.verdict or _NO_VERDICT
         # A decision is built once, with all it has: replacing fields of a record copies it.
         return Decision(
             decision_id=new_id(),
             created_at=now(),
             call_type=pending.call_type,
             method=route.method,
-            reason=_reason(route.reason, choice.reason),
+            reason=_reason(verdict.status.reason or route.reason, choice.reason),
             original_model=pending.name,
             resolved_model=model,
             tier=choice.tier,
             complexity_score=choice.score,
             strategy=scored.strategy,
-            confidence=choice.confidence,
+            confidence=choice.confidence if verdict.confidence is None else verdict.confidence,
             raw_score=scored.raw_score,
             bias=wishes.bias,
             contributions=scored.contributions,
@@ -364,6 +416,11 @@ class Gateway:
             scorer_id=scored.scorer_id,
             propensity=choice.propensity,
             explored=choice.explored,
+            llm_status=None if pending.verdict is None else verdict.status,
+            llm_tier=verdict.tier,
+            llm_confidence=verdict.confidence,
+            llm_model=verdict.model,
+            llm_prompt=verdict.prompt,
         )
 
     def texts(self, pending: Pending, decision: Decision) -> Texts | None:
@@ -381,6 +438,16 @@ class Gateway:
     def memo_stats(self) -> core.MemoStats:
         """What the core remembers of texts and how often that helped, in this process."""
         return self._analyzer.memo_stats()
+
+
+def _llm_classifier(config: Config) -> LlmClassifier:
+    from .classifiers.llm.classifier import LlmClassifier  # Ollama's client is worth its memory only where it is used
+
+    settings = config.routing.classifier.llm
+    found = find_target(settings, config.host["model_list"])
+    if found is None:
+        raise ConfigError(f"routing.classifier.llm.model: Ollama does not serve {settings.model!r}")
+    return LlmClassifier(settings, found, config.routing.tiers)
 
 
 def _demand(analysis: core.Analysis, format: str, side: bool) -> Demand:

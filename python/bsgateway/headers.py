@@ -21,6 +21,7 @@ HEADERS = {
     "x-bsgateway-would-use": "would_use",
     "x-bsgateway-changes": "changes",
     "x-bsgateway-ignored": "ignored",
+    "x-bsgateway-llm": "llm",
 }
 """Response header -> field of the decision's stamp (see `decision.stamp`). A header whose field is empty is not sent;
 the model is the one that really served, which a fallback of LiteLLM may have changed."""

@@ -25,6 +25,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from . import host, models, outcome
 from .access import Access
 from .callers import asker, opts_out
+from .classifiers.llm.ready import keep_ready
 from .conversations import begins, thread_id
 from .cooldowns import Cooldowns
 from .core import core
@@ -93,7 +94,9 @@ class GatewayCallback(CustomLogger):
 
     async def _meanwhile(self) -> None:
         """Follow gateway.yaml and the model file. Until it is cancelled."""
-        await asyncio.gather(self.reloader.run(), models.watch(lambda: self.gateway.model_file))
+        await asyncio.gather(
+            self.reloader.run(), models.watch(lambda: self.gateway.model_file), keep_ready(lambda: self.gateway.llm)
+        )
 
     async def stop(self) -> None:
         """Write what is left of the log. Awaited once, when the proxy shuts down."""
@@ -187,6 +190,8 @@ class GatewayCallback(CustomLogger):
     ) -> _Refusal:
         redis = self._redis = host.redis(cache)
         thread, session = await self._session(gateway, pending, redis, data)
+        if gateway.llm is not None:
+            pending = await gateway.judged(pending, session, data)
         choice = await self._permitted(gateway, pending, session, key, data)
         if choice.model is None or not gateway.is_applied(pending):
             applied = choice.model is None and gateway.is_applied(pending)

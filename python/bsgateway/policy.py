@@ -75,6 +75,10 @@ class TierPlan(msgspec.Struct, frozen=True):
         return 0.5 + 0.5 * min(max(distance, 0.0) / BOUNDARY_SPAN, 1.0)
 
 
+def _rounded(leaning: float) -> int:
+    return 0 if leaning < 0.5 else 100 if leaning >= 99.5 else int(leaning + 0.5)
+
+
 class Choice(msgspec.Struct, frozen=True, gc=False):
     """What the policy chose. `tier` and `model` are None when no candidate can serve the request. `reason` is None when
     the score alone settled it. `expected_cost` is in US dollars, None where a price is unknown. `propensity` and
@@ -118,6 +122,12 @@ class Policy:
         self.baseline = self.tiers[-1].candidates[0]
         """The first candidate of the highest tier: what every request would have cost without routing."""
 
+    def certainty(self, raw_score: float, bias: int) -> tuple[float, float]:
+        """How far from the nearest border between tiers a score is, in points, and its confidence."""
+        leaning = raw_score + bias
+        plan = self.tiers[self._by_score[_rounded(leaning)]]
+        return max(min(leaning - plan.low, plan.high - leaning), 0.0), plan.confidence(leaning)
+
     def choose(
         self,
         raw_score: float,
@@ -136,7 +146,7 @@ class Policy:
         whatever the score says.
         """
         leaning = raw_score + wishes.bias
-        score = 0 if leaning < 0.5 else 100 if leaning >= 99.5 else int(leaning + 0.5)
+        score = _rounded(leaning)
         own, cached = None, 0
         if session is not None and not demand.side:
             own = session.model

@@ -84,7 +84,7 @@ ONE_MISTAKE: dict[str, tuple[str, str, int, str, str, str]] = {
     ),
     "unknown key that is like no other": (
         "model: large}", "model: large, zzz: 1}", 9, "routing.tiers.hard.zzz",
-        "unknown key", "known: score_range, model, models",
+        "unknown key", "known: score_range, model, models, description",
     ),
     "missing key": (
         "  fallback_tier: hard\n", "", 6, "routing", "`fallback_tier` is missing", "add `fallback_tier:`",
@@ -305,7 +305,7 @@ IN_ROUTING: dict[str, tuple[str, int, str, str, str]] = {
         f'keyword "{"k" * 129}": keyword longer than 128 characters', "trim or remove it",
     ),
     "a strategy that is not there": (
-        "classifier: {strategy: magic}", 14, "routing.classifier.strategy", "must be one of ml, static", "",
+        "classifier: {strategy: magic}", 14, "routing.classifier.strategy", "must be one of llm, ml, static", "",
     ),
     "an option that is neither": (
         "unknown_models: refuse", 14, "routing.unknown_models", "must be one of auto, leave", "",

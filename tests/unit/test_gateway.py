@@ -508,6 +508,7 @@ def test_the_stamp(gateway: Gateway) -> None:
         "would_use": None,
         "changes": None,
         "ignored": None,
+        "llm": None,
     }
     assert all(value is None or type(value) in (str, int) for value in stamp(scored).values())
     plain = stamp(gateway.decide(chat(HARD, "large")))

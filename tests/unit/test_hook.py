@@ -35,7 +35,7 @@ from bsgateway.stamps import KEPT, STAMP, RoutingDecision
 HARD = "Prove the theorem, derive the bound, analyze the algorithm."
 LIVE_KEY = "sk-live-0123456789"
 KEY = UserAPIKeyAuth(api_key=LIVE_KEY, key_alias="team key", user_id="user-1", team_id="team-1", end_user_id="end-1")
-ALWAYS = set(HEADERS) - {"x-bsgateway-would-use", "x-bsgateway-changes", "x-bsgateway-ignored"}
+ALWAYS = set(HEADERS) - {"x-bsgateway-would-use", "x-bsgateway-changes", "x-bsgateway-ignored", "x-bsgateway-llm"}
 """Headers of every request that is routed by score."""
 LOG = {"enabled": True, "database_url": "postgresql://nobody@127.0.0.1:1/none", "text": "none"}
 
@@ -175,6 +175,7 @@ async def test_the_stamp_and_the_row_say_the_same(callback: GatewayCallback) -> 
         "would_use": None,
         "changes": None,
         "ignored": None,
+        "llm": None,
     }
     assert data["metadata"][STAMP].call_id == data["litellm_call_id"]
     assert msgspec.structs.asdict(decision.caller) == {
