@@ -22,7 +22,7 @@ FAULTS := $(VENV)/faults.json
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo setup test lint unit rust-test bench performance bench-proxy bench-log estimator gate gate-baseline fuzz
-.PHONY: prior quality bench-alive bench-train faults redaction replay fuzz-smoke postgres-versions schema reference lock clean
+.PHONY: prior quality bench-alive bench-llm bench-train faults redaction replay fuzz-smoke postgres-versions schema reference lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-proxy: $(CORE) ## the cost of a request in the proxy, side by side (ARGS="
 
 bench-log: $(CORE) ## what the log costs, rows/s against other ways, recovery of a million rows (ARGS="--rows 100000")
 	$(BIN)/python -m benches.log $(or $(ARGS),--write)
+
+bench-llm: $(CORE) ## what the strategy llm costs, and LiteLLM's LLM classifier beside it (ARGS="--rounds 1 --asks 9", --json, --write)
+	@PYTHONPATH=tests $(BIN)/python -m benches.llm $(ARGS)
 
 bench-alive: $(CORE) ## what a local model that dies costs the requests meant for it (ARGS=--write for benches/results)
 	PYTHONPATH=tests $(BIN)/python -m benches.dead_model $(ARGS)

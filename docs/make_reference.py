@@ -17,7 +17,7 @@ from bsgateway.catalog import CAPABILITIES, NEEDS
 from bsgateway.cli import main as command_line
 from bsgateway.config import json_schema
 from bsgateway.core import core
-from bsgateway.decision import Method, Reason, Strategy
+from bsgateway.decision import LlmStatus, Method, Reason, Strategy
 from bsgateway.gateway import FORMATS
 from bsgateway.log.metrics import CAUSES, Metrics
 from bsgateway.policy import BOUNDARY_SPAN, EXPECTED_OUTPUT_TOKENS
@@ -60,6 +60,7 @@ HEADERS = {
     "other share of a canary, a dry run.",
     "x-bsgateway-changes": "What was changed in the body for the model's sake.",
     "x-bsgateway-ignored": "What the client asked of the routing and may not, or what has no meaning here.",
+    "x-bsgateway-llm": "What came of asking the local LLM. Only under the strategy `llm`, when routed by score.",
 }
 
 WANTED = {
@@ -199,12 +200,15 @@ def _vocabulary() -> Iterator[str]:
     yield (
         f"The same fields stand in LiteLLM's own metadata as `{stamps.STAMP}`, for other callbacks and spend logs: "
         "`decision_id`, `method`, `original_model`, `resolved_model`, `complexity_score`, `tier`, `strategy`, "
-        "`reason`, `would_use`, `changes`, `ignored`."
+        "`reason`, `would_use`, `changes`, `ignored`, `llm`."
     )
     yield "## Methods"
     yield _table(("method", "meaning"), ((f"`{member.value}`", member.doc) for member in Method))
     yield "## Reasons"
     yield _table(("reason", "meaning"), ((f"`{member.value}`", member.doc) for member in Reason))
+    yield "## What came of asking the local LLM"
+    yield "What `x-bsgateway-llm` and the column `llm_status` name, under the strategy `llm`."
+    yield _table(("status", "meaning"), ((f"`{member.value}`", member.doc) for member in LlmStatus))
     yield "## Changes"
     yield "What `x-bsgateway-changes` and the column `changes` name."
     yield _table(("change", "meaning"), ((f"`{name}`", text) for name, text in CHANGES.items()))

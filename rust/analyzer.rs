@@ -35,6 +35,8 @@ pub struct Settings {
     pub exact_token_bytes: usize,
     /// How many characters of ask and system prompt to hand back, 0 for none.
     pub capture_chars: usize,
+    /// How many characters of the end of an ask to hand back that is longer than `capture_chars`, 0 for none.
+    pub tail_chars: usize,
     /// Bytes of memory for what is remembered of texts from one request to the next, 0 for none.
     pub memo_bytes: usize,
 }
@@ -47,6 +49,7 @@ pub struct Analyzer {
     keywords: Lexicon<2>,
     exact: Exact,
     capture_chars: usize,
+    tail_chars: usize,
     memo: Option<Memo>,
     model: Slot,
 }
@@ -84,6 +87,8 @@ pub struct Analysis {
     pub max_output_tokens: Option<i64>,
     /// The first `capture_chars` characters of the ask.
     pub ask: String,
+    /// The last `tail_chars` characters of the ask where it is longer than `capture_chars`; else empty.
+    pub ask_tail: String,
     /// The first `capture_chars` characters of the system texts, joined by line ends.
     pub system: String,
 }
@@ -110,6 +115,7 @@ impl Analyzer {
             keywords: Lexicon::new([&settings.complex_keywords, &settings.simple_keywords])?,
             exact: Exact { encoding: settings.encoding, bytes: settings.exact_token_bytes },
             capture_chars: settings.capture_chars,
+            tail_chars: settings.tail_chars,
             memo: Memo::new(settings.memo_bytes),
             model: Slot::default(),
         })
@@ -137,6 +143,7 @@ impl Analyzer {
         let (raw_score, contributions) = score(&features, &self.weights, &self.marks);
         let (features, needs) = (features.values(), needs(&body, &found));
         let learned = model.map(|held| held.model.explain(&inputs(&features, &needs), word_sum));
+        let captured: String = ask.text.chars().take(self.capture_chars).collect();
         Analysis {
             format,
             score: round_half_up(raw_score),
@@ -152,7 +159,8 @@ impl Analyzer {
             tool_tokens: tokens.tools,
             tokens_exact: tokens.exact,
             max_output_tokens: max_output_tokens(&body),
-            ask: ask.text.chars().take(self.capture_chars).collect(),
+            ask_tail: self.captured_tail(&ask.text, &captured),
+            ask: captured,
             system: self.captured_system(&found.parts),
         }
     }
@@ -216,6 +224,16 @@ impl Analyzer {
         self.memo.as_ref().map(Memo::stats).unwrap_or_default()
     }
 
+    /// The end of `ask`, of which `captured` is the beginning. The middle of a long ask is not walked over.
+    #[inline(never)] // inlined, it makes `analyze` worse for all who set no tail
+    fn captured_tail(&self, ask: &str, captured: &str) -> String {
+        if self.tail_chars == 0 || captured.len() == ask.len() {
+            return String::new();
+        }
+        let start = ask.char_indices().rev().nth(self.tail_chars - 1).map_or(0, |(at, _)| at);
+        ask.get(start..).unwrap_or_default().to_owned()
+    }
+
     fn captured_system<T: AsRef<str>>(&self, parts: &[Part<T>]) -> String {
         let mut captured = String::new();
         let mut left = self.capture_chars;
@@ -265,6 +283,7 @@ mod tests {
             encoding: Encoding::O200kBase,
             exact_token_bytes: 65536,
             capture_chars: 10,
+            tail_chars: 0,
             memo_bytes: 1 << 20,
         }
     }
@@ -303,6 +322,24 @@ mod tests {
         let body = json!({"messages": [{"role": "user", "content": "secret"}, {"role": "system", "content": "secret"}]});
         let analysis = analyze(&Settings { capture_chars: 0, ..settings() }, &body);
         assert_eq!((analysis.ask.as_str(), analysis.system.as_str()), ("", ""));
+    }
+
+    #[test]
+    fn the_end_of_an_ask_that_is_longer_than_what_is_captured() {
+        let tail = |ask: &str, capture_chars, tail_chars| {
+            let body = json!({"messages": [{"role": "user", "content": ask}]});
+            let analysis = analyze(&Settings { capture_chars, tail_chars, ..settings() }, &body);
+            (analysis.ask, analysis.ask_tail)
+        };
+        let both = |ask: &str, tail: &str| (ask.to_owned(), tail.to_owned());
+        assert_eq!(tail("héllo wörld", 4, 3), both("héll", "rld"));
+        assert_eq!(tail("héllo wörld", 4, 4), both("héll", "örld")); // characters, not bytes
+        assert_eq!(tail("héllo wörld", 4, usize::MAX), both("héll", "héllo wörld"));
+        assert_eq!(tail("héllo wörld", 10, 2), both("héllo wörl", "ld"));
+        assert_eq!(tail("héllo wörld", 11, 2), both("héllo wörld", "")); // all of it is captured
+        assert_eq!(tail("héllo wörld", 0, 2), both("", "ld"));
+        assert_eq!(tail("héllo wörld", 4, 0), both("héll", ""));
+        assert_eq!(tail("", 0, 2), both("", ""));
     }
 
     #[test]

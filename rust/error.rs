@@ -20,7 +20,7 @@ pub enum Error {
     #[error("token_thresholds must be five ascending positive token counts")]
     TokenThresholds,
     /// A size below 0.
-    #[error("exact_token_bytes, capture_chars and memo_bytes must not be negative")]
+    #[error("exact_token_bytes, capture_chars, tail_chars and memo_bytes must not be negative")]
     Negative,
     /// A pattern that cannot be meant so.
     #[error("pattern {}: {problem}", quote(pattern))]

@@ -20,6 +20,7 @@
 //!     encoding: Encoding::O200kBase,
 //!     exact_token_bytes: 65536,
 //!     capture_chars: 0,
+//!     tail_chars: 0,
 //!     memo_bytes: 1 << 20,
 //! })?;
 //! let body = serde_json::json!({"messages": [{"role": "user", "content": "Prove that there are infinitely many primes."}]});

@@ -266,6 +266,10 @@ impl PyAnalysis {
         &self.0.ask
     }
     #[getter]
+    fn ask_tail(&self) -> &str {
+        &self.0.ask_tail
+    }
+    #[getter]
     fn system(&self) -> &str {
         &self.0.system
     }
@@ -283,6 +287,10 @@ struct PyAnalyzer(Analyzer);
 #[pymethods]
 impl PyAnalyzer {
     #[new]
+    #[pyo3(signature = (
+        weights, token_thresholds, complex_keywords, simple_keywords, exact_token_bytes, capture_chars, memo_bytes,
+        encoding, tail_chars=0
+    ))]
     #[allow(clippy::too_many_arguments)] // named ones in Python
     fn new(
         weights: &Bound<'_, PyMapping>,
@@ -293,6 +301,7 @@ impl PyAnalyzer {
         capture_chars: i64,
         memo_bytes: i64,
         encoding: &Bound<'_, PyString>,
+        tail_chars: i64,
     ) -> PyResult<Self> {
         let texts =
             |keywords: Vec<_>| keywords.iter().map(|word| Text::new(word).as_ref().to_owned()).collect();
@@ -304,6 +313,7 @@ impl PyAnalyzer {
             simple_keywords: texts(simple_keywords),
             exact_token_bytes: exact_token_bytes.try_into().map_err(|_| Error::Negative)?,
             capture_chars: capture_chars.try_into().map_err(|_| Error::Negative)?,
+            tail_chars: tail_chars.try_into().map_err(|_| Error::Negative)?,
             memo_bytes: memo_bytes.try_into().map_err(|_| Error::Negative)?,
         })?))
     }

@@ -13,6 +13,7 @@ from bsgateway.decision import (
     Comparison,
     Contribution,
     Decision,
+    LlmStatus,
     Method,
     Outcome,
     Reason,
@@ -76,6 +77,11 @@ def make_decision(**fields: Any) -> Decision:
             "scorer_id": "0123456789ab",
             "propensity": 0.975,
             "explored": True,
+            "llm_status": LlmStatus.ASKED,
+            "llm_tier": "simple",
+            "llm_confidence": 0.8125,
+            "llm_model": "qwen3:0.6b",
+            "llm_prompt": "1-0123abcd",
             **fields,
         }
     )

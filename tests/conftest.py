@@ -13,6 +13,8 @@ import asyncpg
 import pytest
 
 from bsgateway.embedded import EmbeddedPostgres
+from bsgateway.upstreams import local_model
+from bsgateway.upstreams.supervisor import ChildServer
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `import builders`
 
@@ -48,3 +50,15 @@ async def postgres_dsn(postgres_server: str) -> AsyncIterator[str]:
     yield urlunsplit(urlsplit(postgres_server)._replace(path=f"/{name}"))
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
+
+
+@pytest.fixture(scope="session")
+def real_ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a server that speaks Ollama's API and has one small model, `ollama_api.real.MODEL`, on one thread.
+
+    Tests that use it are marked `local_llm`.
+    """
+    if not local_model.is_available():
+        pytest.skip(f"no engine or no weights: {local_model.INSTALL_HINT}")
+    with ChildServer("ollama_api.real", [], "ollama", state_dir=tmp_path_factory.mktemp("ollama")) as server:
+        yield server.base_url

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bsgateway.core import core
-from bsgateway.decision import Caller, Comparison, Decision, Outcome, Strategy, Texts
+from bsgateway.decision import Caller, Comparison, Decision, LlmStatus, Outcome, Strategy, Texts
 from bsgateway.learn.asks import default_analyzer, matrix, measure
 from bsgateway.learn.rows import Rows
 from builders import id_at, make_comparison, make_decision, make_outcome, make_texts
@@ -55,19 +55,23 @@ def _word(chance: random.Random) -> str:
     return "".join(chance.choice(LETTERS) + chance.choice(VOWELS) for _ in range(3))
 
 
-def make_log(asks: Sequence[Ask], start: datetime, apart: timedelta, compared: bool = True) -> Iterator[list[Record]]:
+def make_log(
+    asks: Sequence[Ask], start: datetime, apart: timedelta, compared: bool = True, judged: bool = False
+) -> Iterator[list[Record]]:
     """The records of a request for each ask, `apart` in time, some in each conversation; all were answered by the
-    cheapest tier. `compared`: each was a dual run. Otherwise the log says nothing more about them."""
+    cheapest tier. `compared`: each was a dual run. `judged`: a local LLM named a tier, `complex` for those that fail,
+    and no two are of one conversation. Otherwise the log says nothing more about them."""
     for place in range(0, len(asks), 1_000):
         part = asks[place : place + 1_000]
         features = matrix(default_analyzer().featurize([ask.text for ask in part]).features, len(core.FEATURE_NAMES))
         records: list[Record] = []
         for number, (ask, row) in enumerate(zip(part, features, strict=True), place):
-            records += _request(ask, row, start + number * apart, number, compared)
+            records += _request(ask, row, start + number * apart, number, compared, judged)
         yield records
 
 
-def _request(ask: Ask, features: Any, at: datetime, number: int, compared: bool) -> list[Record]:
+def _request(ask: Ask, features: Any, at: datetime, number: int, compared: bool, judged: bool) -> list[Record]:
+    tier = ("complex" if ask.fails else "simple") if judged else None
     decision = make_decision(
         decision_id=id_at(at, number),
         created_at=at,
@@ -78,9 +82,14 @@ def _request(ask: Ask, features: Any, at: datetime, number: int, compared: bool)
         features=tuple(features.tolist()),
         feature_version=core.FEATURE_VERSION,
         caller=Caller(),
-        conversation_id=f"{number // TURNS:032x}",
+        conversation_id=f"{number if judged else number // TURNS:032x}",
         explored=False,
         propensity=None,
+        llm_status=LlmStatus.ASKED if judged else None,
+        llm_tier=tier,
+        llm_confidence=0.75 if judged else None,
+        llm_model="tiny" if judged else None,
+        llm_prompt="1-0123abcd" if judged else None,
     )
     records: list[Record] = [decision, make_texts(decision, ask=ask.text, system=""), make_outcome(decision)]
     if compared:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from bsgateway.classifiers.llm.prompt import Question
+from bsgateway.config import Config
 from bsgateway.core import core
 from bsgateway.past import Past
 from builders import id_at
@@ -17,6 +19,16 @@ def features(**values: float) -> tuple[float, ...]:
     """A feature vector, 0 where nothing is said."""
     assert values.keys() <= set(core.FEATURE_NAMES)
     return tuple(float(values.get(name, 0.0)) for name in core.FEATURE_NAMES)
+
+
+LLM = {"strategy": "llm", "llm": {"model": "ollama_chat/tiny"}}
+"""Settings of the classifier, for `judged`."""
+
+
+def judged(config: Config, score: float, seconds: float = 0.0, **fields: Any) -> Past:
+    """A request that the local LLM of a configuration with the classifier `LLM` has scored."""
+    verdict = {"llm_status": "asked", "llm_model": "tiny", "llm_prompt": Question(config.routing.tiers).version}
+    return past(score, seconds, **{"strategy": "llm", **verdict, **fields})
 
 
 def past(score: float = 20.0, seconds: float = 0.0, **fields: Any) -> Past:

@@ -157,6 +157,7 @@ fn analyzer() -> Result<Analyzer, Failure> {
         simple_keywords: keywords::SIMPLE.map(String::from).to_vec(),
         exact_token_bytes: 32_768,
         capture_chars: 0,
+        tail_chars: 0,
         memo_bytes: 16 << 20,
         encoding: ENCODING,
     })?)

@@ -152,9 +152,15 @@ class Analysis:
     @property
     def max_output_tokens(self) -> int | None: ...
     @property
-    def ask(self) -> str: ...
+    def ask(self) -> str:
+        """The first `capture_chars` characters of the newest real ask."""
     @property
-    def system(self) -> str: ...
+    def ask_tail(self) -> str:
+        """The last `tail_chars` characters of an ask that is longer than `capture_chars`; empty for any other. The two
+        may overlap."""
+    @property
+    def system(self) -> str:
+        """The first `capture_chars` characters of the system texts, joined by line ends."""
 
 @final
 class Analyzer:
@@ -170,6 +176,7 @@ class Analyzer:
         capture_chars: int,
         memo_bytes: int,
         encoding: str,
+        tail_chars: int = 0,
     ) -> Analyzer: ...
     def analyze(self, body: Any, format: str) -> Analysis:
         """Analyse `body`, the JSON object of a request in `format`: chat, messages, responses, completions or

@@ -6,12 +6,15 @@ Asks LiteLLM what it knows of the models, whose import takes seconds: only for a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
+
+import msgspec
 
 from . import catalog, models
 from .catalog import CAPABILITIES, Model
-from .config import Config, Routing
+from .classifiers.llm.target import Target, find_target
+from .config import Config, Llm, Routing
 from .document import Place
 from .errors import ConfigError, ModelError
 from .host import marker
@@ -22,6 +25,8 @@ Severity = Literal["error", "warning"]
 Advice = tuple[Severity, Place, str, str]
 """How bad, where, what is wrong, what to do."""
 
+FELT_SECONDS = 1.0
+"""A wait that people notice before the first word of an answer."""
 SOME_WINDOW = 32_768
 """The context window in the line that is proposed where nobody knows it."""
 
@@ -44,6 +49,45 @@ def advice(config: Config) -> Iterator[Advice]:
     yield from _not_rewritten(config)
     yield from _learning(routing, candidates)
     yield from _model_file(config)
+    if routing.classifier.strategy == "llm":
+        yield from _local_llm(routing, config.host["model_list"], candidates)
+
+
+def _local_llm(routing: Routing, model_list: Sequence[dict[str, Any]], candidates: Collection[str]) -> Iterator[Advice]:
+    """Verdicts that come late, that leave the house, that nobody asks for."""
+    llm, place = routing.classifier.llm, ("routing", "classifier", "llm")
+    if len(routing.tiers) == 1:
+        yield "warning", (*place, "model"), "is never asked: there is only one tier", "set strategy: static"
+        return
+    if llm.timeout > FELT_SECONDS:
+        found = f"a request waits up to {llm.timeout:g} s for a server that hangs or is busy"
+        yield "warning", (*place, "timeout"), found, "0.5 is enough for a small model: `bsgateway doctor` measures it"
+    target = find_target(llm, model_list)
+    for name in sorted(candidates):
+        served = find_target(msgspec.structs.replace(llm, model=name, api_base=None), model_list)
+        if target is not None and served is not None and _alike(served, target):
+            found = f"{target.model!r} serves {name!r} as well: verdicts wait while it writes answers"
+            yield "warning", (*place, "model"), found, "name a small model that serves no tier"
+    if target is not None and target.model.endswith(("-cloud", ":cloud")):
+        found = f"{target.model!r} runs at ollama.com: every ask leaves this network, before any tier is chosen"
+        yield "warning", (*place, "model"), found, "name a model that runs on your own machine"
+    if llm.when == "always":
+        for option in ("margin", "min_confidence"):
+            if getattr(llm, option) != getattr(Llm(), option):
+                yield "warning", (*place, option), "has no effect: llm.when is always", "set when: uncertain"
+
+
+def _alike(one: Target, other: Target) -> bool:
+    """Whether both are the same model of the same server, as far as their names tell."""
+    return (_tagged(one.model), _address(one)) == (_tagged(other.model), _address(other))
+
+
+def _tagged(model: str) -> str:
+    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
+
+
+def _address(target: Target) -> str:
+    return (target.api_base or "http://localhost:11434").rstrip("/").replace("//127.0.0.1", "//localhost")
 
 
 def _learning(routing: Routing, candidates: Collection[str]) -> Iterator[Advice]:
@@ -59,8 +103,8 @@ def _learning(routing: Routing, candidates: Collection[str]) -> Iterator[Advice]
 
 
 def _model_file(config: Config) -> Iterator[Advice]:
-    """A file that the strategy ml refuses."""
-    if config.routing.classifier.strategy != "ml":
+    """A file that the strategy ml refuses, also as the fallback of llm."""
+    if config.routing.classifier.scorer != "ml":
         return
     place: Place = ("routing", "classifier", "ml", "model")
     try:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -119,21 +119,39 @@ def check(file: Path, show: bool, schema: bool, as_json: bool) -> None:
 @state_option
 @click.option("--model", default="auto", show_default=True, help="The name the client asks for, if the body has none.")
 @click.option("--call-type", help="LiteLLM's call type, such as acompletion.  [default: guessed from the body]")
+@click.option(
+    "--strategy",
+    type=click.Choice(["static", "ml", "llm"]),
+    help="What makes the score; llm asks the local LLM.  [default: that of the config]",
+)
 @json_option
-def explain(source: str, config: Path, state: Path, model: str, call_type: str | None, as_json: bool) -> None:
+def explain(
+    source: str,
+    config: Path,
+    state: Path,
+    model: str,
+    call_type: str | None,
+    strategy: Literal["static", "ml", "llm"] | None,
+    as_json: bool,
+) -> None:
     """Show the decision for SOURCE and what each signal adds to it. SOURCE: a text, a request body file, or - ."""
-    from .explain import print_decision, read_request
-    from .gateway import load
+    from .check import load_config
+    from .explain import decide, print_decision, read_request, remedy_of, with_strategy
+    from .gateway import Gateway
 
     body, guessed = read_request(source, model)
+    checked = load_config(config)
+    if strategy is not None:
+        checked = with_strategy(checked, strategy)
+    gateway = Gateway(checked, state)
     try:
-        decision = load(config, state).decide(body, call_type or guessed)
+        decision = decide(gateway, body, call_type or guessed, lambda line: click.echo(line, err=True))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
         click.echo(msgspec.json.encode(decision).decode())
     else:
-        print_decision(decision)
+        print_decision(decision, remedy_of(decision, gateway))
 
 
 main.add_command(replay)

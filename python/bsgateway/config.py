@@ -214,7 +214,7 @@ class Llm(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 8
     open_after: Annotated[
         int, Meta(ge=1, le=1_000, description="Failures in a row after which the model is left alone until it answers.")
-    ] = 5
+    ] = 2
     keep_alive: Annotated[
         str,
         Meta(
@@ -230,6 +230,11 @@ class Llm(Struct, frozen=True, forbid_unknown_fields=True):
         10_000
     )
     memo_seconds: Annotated[float, Meta(gt=0, le=2_592_000, description="How long a verdict is remembered.")] = 3_600.0
+
+    @property
+    def tail_chars(self) -> int:
+        """How much of `ask_chars` is for the end of a long ask (`prompt.cut`); the beginning gets the rest."""
+        return self.ask_chars // 3
 
 
 class Judge(Struct, frozen=True, forbid_unknown_fields=True):
@@ -498,14 +503,15 @@ def spool_directory(collector: Collector, state: Path) -> Path | None:
 
 def make_analyzer(routing: Routing) -> core.Analyzer:
     """The core's analyzer for this config. Raises ValueError naming what is wrong."""
-    collector = routing.collector
-    captures = collector.enabled and collector.text != "none"
-    asks = routing.classifier.llm.ask_chars if routing.classifier.strategy == "llm" else 0
-    chars = max(collector.text_chars if captures else 0, asks)
-    return analyzer_of(routing.classifier.static, routing.analysis, chars)
+    collector, llm = routing.collector, routing.classifier.llm
+    kept = collector.text_chars if collector.enabled and collector.text != "none" else 0
+    if routing.classifier.strategy != "llm":
+        return analyzer_of(routing.classifier.static, routing.analysis, kept)
+    shown = max(kept, llm.ask_chars)
+    return analyzer_of(routing.classifier.static, routing.analysis, shown, llm.tail_chars)
 
 
-def analyzer_of(static: Static, analysis: Analysis, capture_chars: int) -> core.Analyzer:
+def analyzer_of(static: Static, analysis: Analysis, capture_chars: int, tail_chars: int = 0) -> core.Analyzer:
     """The core's analyzer with these settings. Raises ValueError naming what is wrong."""
     return core.Analyzer(
         weights=msgspec.structs.asdict(static.weights),
@@ -516,6 +522,7 @@ def analyzer_of(static: Static, analysis: Analysis, capture_chars: int) -> core.
         capture_chars=capture_chars,
         memo_bytes=analysis.memo_bytes,
         encoding=analysis.encoding,
+        tail_chars=tail_chars,
     )
 
 

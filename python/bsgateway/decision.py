@@ -134,6 +134,9 @@ class LlmStatus(_Documented):
         return _LLM_REASONS.get(self._value_)
 
 
+VERDICTS = frozenset((LlmStatus.ASKED.value, LlmStatus.KNOWN.value))
+"""The statuses of requests that the local LLM's verdict has scored."""
+
 _LLM_REASONS: dict[str, Reason] = {
     reason.value.removeprefix("llm_"): reason for reason in Reason if reason.value.startswith("llm_")
 }

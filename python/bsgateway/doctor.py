@@ -22,6 +22,7 @@ from . import models
 from ._version import __version__
 from .advice import advice as warnings_of
 from .check import check_file
+from .classifiers.llm.target import find_target
 from .config import Config, resolve_env, spool_directory
 from .connections import describe
 from .core import NATIVE
@@ -69,6 +70,7 @@ def examine(config_path: Path, state: Path, port: int) -> list[Finding]:
         _database(config, state),
         *_spool(config, state),
         *_embedding(config),
+        *_llm(config),
         *_score(config, state),
     ]
 
@@ -171,8 +173,8 @@ def _spool(config: Config, state: Path) -> Iterator[Finding]:
 
 
 def _score(config: Config, state: Path) -> Iterator[Finding]:
-    """The model that strategy ml scores with."""
-    if config.routing.classifier.strategy != "ml":
+    """The model that strategy ml scores with, or strategy llm where there is no verdict."""
+    if config.routing.classifier.scorer != "ml":
         return
     path = models.model_path(config, state)
     try:
@@ -286,6 +288,18 @@ def _embedding(config: Config) -> Iterator[Finding]:
     else:
         found, _, advice = problem.partition(": ")
         yield Finding("embedding", WARN, found, advice)
+
+
+def _llm(config: Config) -> Iterator[Finding]:
+    """The model that strategy llm asks."""
+    settings = config.routing.classifier.llm
+    target = find_target(settings, config.host["model_list"])
+    if config.routing.classifier.strategy != "llm" or target is None:
+        return
+    from .classifiers.llm.probe import probe
+
+    health = asyncio.run(probe(settings, target, config.routing.tiers))
+    yield Finding("llm", OK if health.well else WARN, health.found, health.advice)
 
 
 def _unshared(url: str) -> Finding | None:

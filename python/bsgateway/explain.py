@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
+import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from .decision import Decision
+from .classifiers.llm import Verdict
+from .classifiers.llm.remedy import address, remedy
+from .config import Config
+from .decision import Decision, LlmStatus
+from .gateway import Gateway
 from .rows import clean
 from .terminal import printable, wide_console
 
+Strategy = Literal["static", "ml", "llm"]
+
+_LONG_US = 10_000
+"""From here on, milliseconds say enough."""
+
+_UNWEIGHTED = ("floor:", "llm:within_tier")
+"""Signals that only lift or bound what the others make."""
 MAX_FILE = 32_000_000
 """Largest body file, in bytes: what LiteLLM would not take either."""
 
@@ -58,11 +74,51 @@ def _is_file(source: str) -> bool:
         return False
 
 
-def print_decision(decision: Decision) -> None:
-    """Decision, then one row a signal."""
+def with_strategy(config: Config, strategy: Strategy) -> Config:
+    """`config` with another strategy. llm is asked about every request, whatever `llm.when` says: that is what it was
+    named for. Raises click.UsageError where the config names no model for it."""
+    classifier = config.routing.classifier
+    if strategy == "llm" and classifier.llm.model is None:
+        raise click.UsageError(
+            f"--strategy llm needs routing.classifier.llm.model in {config.path}: the name of a small model in Ollama, "
+            "such as qwen3:0.6b"
+        )
+    llm = msgspec.structs.replace(classifier.llm, when="always")
+    classifier = msgspec.structs.replace(classifier, strategy=strategy, llm=llm)
+    return dataclasses.replace(config, routing=msgspec.structs.replace(config.routing, classifier=classifier))
+
+
+def decide(gateway: Gateway, body: dict[str, Any], call_type: str, say: Callable[[str], None]) -> Decision:
+    """What the gateway would do, the local LLM asked where it is to be: woken first, which `say` tells of. Raises
+    ValueError as `Gateway.decide` does."""
+    return gateway.decide(body, call_type) if gateway.llm is None else asyncio.run(_ask(gateway, body, call_type, say))
+
+
+async def _ask(gateway: Gateway, body: dict[str, Any], call_type: str, say: Callable[[str], None]) -> Decision:
+    decision = await gateway.decide_asking(body, call_type)
+    llm = gateway.llm
+    if llm is None or decision.llm_status is not LlmStatus.COLD:
+        return decision  # nobody is to be asked about it
+    say(f"loading {printable(llm.target.model)} at {printable(address(llm.target))}: this may take a while")
+    began = time.perf_counter()
+    running = asyncio.create_task(llm.run(), name="bsgateway-llm")
+    try:
+        trouble = await llm.tried()
+        if trouble is None:
+            say(f"loaded in {time.perf_counter() - began:.1f} s")
+            return await gateway.decide_asking(body, call_type)
+        say(f"failed after {time.perf_counter() - began:.1f} s")
+        return gateway.decide(body, call_type, Verdict(trouble))  # what has kept it cold says more than that it is
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+def print_decision(decision: Decision, advice: str = "") -> None:
+    """Decision, then one row a signal. `advice`: what to do about a local LLM that gave no verdict."""
     console = wide_console()
     facts = Table.grid(padding=(0, 2))
-    for name, value in _facts(decision):
+    for name, value in (*_facts(decision), *([("what to do", advice)] if advice else [])):
         facts.add_row(Text(name, style="bold"), printable(value))
     console.print(facts)
     if not decision.contributions:
@@ -71,7 +127,7 @@ def print_decision(decision: Decision) -> None:
     for column in ("signal", "value", "weight", "points"):
         table.add_column(column, justify="left" if column == "signal" else "right")
     for share in decision.contributions:
-        weight = "" if share.signal.startswith("floor:") else f"{share.weight:.2f}"
+        weight = "" if share.signal.startswith(_UNWEIGHTED) else f"{share.weight:.2f}"
         table.add_row(share.signal, f"{share.value:.1f}", weight, f"{share.points:.1f}")
     if decision.bias:
         table.add_row("bias", "", "", f"{decision.bias:+d}")
@@ -89,6 +145,7 @@ def _facts(decision: Decision) -> list[tuple[str, str]]:
     if decision.strategy is not None:
         learned = f", model {decision.scorer_id}" if decision.scorer_id else ""
         facts.append(("scored by", f"{decision.strategy.value}{learned}"))
+    facts += _verdict(decision)
     facts += [("method", decision.method.value), ("reason", f"{decision.reason.value}: {decision.reason.doc}")]
     for skipped in decision.skipped:
         facts.append(("passed over", f"{skipped.model} ({skipped.reason.value})"))
@@ -103,5 +160,25 @@ def _facts(decision: Decision) -> list[tuple[str, str]]:
         facts.append(("tokens", f"{decision.ask_tokens} in the ask, {decision.context_tokens} in all{exact}"))
     if decision.needs:
         facts.append(("needs", ", ".join(decision.needs)))
-    facts.append(("decided in", f"{decision.decision_us:.0f} us"))
+    long = decision.decision_us >= _LONG_US
+    facts.append(("decided in", f"{decision.decision_us / 1000:.0f} ms" if long else f"{decision.decision_us:.0f} us"))
     return facts
+
+
+def _verdict(decision: Decision) -> list[tuple[str, str]]:
+    """What came of the strategy llm."""
+    status = decision.llm_status
+    if status is None:
+        return []
+    facts = [("local LLM", f"{status.value}: {status.doc}")]
+    if decision.llm_tier is not None and decision.llm_confidence is not None:
+        asked = f"{decision.llm_model}, prompt {decision.llm_prompt}"
+        facts.append(("its verdict", f"{decision.llm_tier} (confidence {decision.llm_confidence:.2f}), by {asked}"))
+    return facts
+
+
+def remedy_of(decision: Decision, gateway: Gateway) -> str:
+    """What to do about a local LLM that gave no verdict; empty where it did, or was not to."""
+    if gateway.llm is None or decision.llm_status is None:
+        return ""
+    return remedy(decision.llm_status, gateway.llm.settings, gateway.llm.target)

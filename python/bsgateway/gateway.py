@@ -149,6 +149,7 @@ class Gateway:
         if config.routing.classifier.strategy == "llm":
             self.llm = _llm_classifier(config)
         self._keeps_text = config.routing.collector.enabled and config.routing.collector.text != "none"
+        self._text_chars = config.routing.collector.text_chars
         self._share = share(config.routing.canary) if config.routing.mode == "route" else 0.0
         self.explorer = Explorer(share(config.routing.learning.explore))
         self.dual_run_share = share(config.routing.learning.dual_run)
@@ -172,15 +173,18 @@ class Gateway:
         if self.model_file is not None and former.model_file is not None:
             self.model_file.follow(former.model_file)
 
-    def decide(self, body: dict[str, Any], call_type: str = "acompletion") -> Decision:
+    def decide(self, body: dict[str, Any], call_type: str = "acompletion", verdict: Verdict | None = None) -> Decision:
         """What the gateway would do with `body`, the JSON object of a request, arriving as LiteLLM's `call_type`: by
         itself, without the conversation it may belong to.
 
-        Under the strategy llm the fallback scores: nobody is asked. `decide_asking` does.
+        Under the strategy llm the fallback scores: nobody is asked. `decide_asking` does. `verdict` is one without a
+        score: why there is none.
 
         Raises ValueError for a call type that is not routed (see `FORMATS`) and for a body without a model name.
         """
         pending = self.begin(body, call_type, Asker(), _unknown_to_host)
+        if verdict is not None:
+            pending = msgspec.structs.replace(pending, verdict=verdict)
         return self.decision(pending, self.choose(pending), applied=self.is_applied(pending))
 
     async def decide_asking(self, body: dict[str, Any], call_type: str = "acompletion") -> Decision:
@@ -431,8 +435,8 @@ class Gateway:
         return Texts(
             decision_id=decision.decision_id,
             created_at=decision.created_at,
-            ask=analysis.ask,
-            system=analysis.system,
+            ask=analysis.ask[: self._text_chars],  # the strategy llm may have more of it captured
+            system=analysis.system[: self._text_chars],
         )
 
     def memo_stats(self) -> core.MemoStats:

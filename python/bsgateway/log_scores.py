@@ -2,8 +2,10 @@
 
 A row keeps the score it has where the same scorer made it. Any other is scored anew, through the core, from what the
 log kept of the request: the feature vector is enough for the static score; the learned one reads words as well, so it
-needs the text of the ask (`collector.text`), and sees a redacted one as it was kept. No numpy here: `replay` runs
-without the `train` extra.
+needs the text of the ask (`collector.text`), and sees a redacted one as it was kept. A local LLM is not asked again:
+under the strategy llm a row keeps the verdict that it has, if the same model gave it to the same question, and the
+fallback scores all others, also where the model would not be asked today (`llm.when`) or would be for the first time.
+No numpy here: `replay` runs without the `train` extra.
 """
 
 from __future__ import annotations
@@ -11,16 +13,17 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from . import models
 from .classifiers.learned import PriorFloors
+from .classifiers.llm.target import find_target
 from .config import Config, make_analyzer
 from .core import core
-from .decision import Strategy
-from .errors import ModelError
+from .decision import VERDICTS, Strategy
+from .errors import ConfigError, ModelError
 from .past import Past
 from .reference.score import proportions, score
 
@@ -46,11 +49,14 @@ class Learned(Protocol):
 class Scored(msgspec.Struct):
     """How many rows have a score, and why others have none.
 
-    `kept` have the one in the log, `anew` were scored again. Left out: `no_features`, as the log has none of theirs or
-    of another version; `no_words`, as the text of the ask was not kept.
+    `kept` have the one in the log, for `verdicts` of them that of the local LLM's verdict; `anew` were scored again.
+    Left out: `no_features`, as the log has none of theirs or of another version; `no_words`, as the text of the ask was
+    not kept. `outdated` rows of all these have a verdict of another local LLM, or on another question.
     """
 
     kept: int = 0
+    verdicts: int = 0
+    outdated: int = 0
     anew: int = 0
     no_features: int = 0
     no_words: int = 0
@@ -59,20 +65,54 @@ class Scored(msgspec.Struct):
     def left_out(self) -> int:
         return self.no_features + self.no_words
 
+    @property
+    def by_fallback(self) -> int:
+        """Under the strategy llm: the rows that its fallback has scored, then or now."""
+        return self.kept - self.verdicts + self.anew
+
+
+class Asked(NamedTuple):
+    """What a local LLM is asked under a configuration: its name, and the version of the question."""
+
+    model: str
+    prompt: str
+
+    @classmethod
+    def of(cls, config: Config) -> Asked:
+        """Raises ConfigError where the configuration names no model that Ollama serves."""
+        from .classifiers.llm.prompt import Question
+
+        settings = config.routing.classifier.llm
+        target = find_target(settings, config.host["model_list"])
+        if target is None:
+            raise ConfigError(
+                "the strategy llm needs routing.classifier.llm.model: a name of Ollama's, or of a model of model_list "
+                "that Ollama serves"
+            )
+        return cls(target.model, Question(config.routing.tiers).version)
+
+
+def without_asking(strategy: Strategy, config: Config) -> Strategy:
+    """What scores where nobody is asked: for llm its fallback."""
+    return Strategy(config.routing.classifier.llm.fallback) if strategy is Strategy.LLM else strategy
+
 
 class LogScorer:
     """Scores rows of a log, which was written under `logged_by`, as a gateway with `config` and `model` would.
 
     Rows do not say which settings of the static score they were made with: those of `logged_by` are taken for granted.
-    `model` is needed by the strategy ml and not used by static. `counts` says what became of the rows.
+    `model` is needed by the strategy ml, also as the fallback of llm, and not used by static. `counts` says what became
+    of the rows. Raises ConfigError for the strategy llm where `config` names no model to ask.
     """
 
     def __init__(self, config: Config, logged_by: Config, strategy: Strategy, model: Learned | None = None) -> None:
-        if strategy is Strategy.ML and model is None:
+        self._scorer = without_asking(strategy, config)
+        if self._scorer is Strategy.ML and model is None:
             raise ValueError("the strategy ml needs a model")
         self.strategy = strategy
-        self.scorer_id = None if model is None or strategy is not Strategy.ML else model.id
+        self.scorer_id = None if model is None or self._scorer is not Strategy.ML else model.id
         self.counts = Scored()
+        self._asked = Asked.of(config) if strategy is Strategy.LLM else None
         self._model = model
         self._floors = PriorFloors()
         now, then = config.routing, logged_by.routing
@@ -88,7 +128,11 @@ class LogScorer:
     @property
     def reads_words(self) -> bool:
         """Whether rows of another scorer can only be scored with the text of their ask."""
-        return self.strategy is Strategy.ML or not self._same_words
+        return self._scorer is Strategy.ML or not self._same_words
+
+    def is_verdict(self, row: Past) -> bool:
+        """Whether the row's score is that of a verdict which the local LLM of this strategy would give again."""
+        return self._asked is not None and _verdict_on(row) == self._asked
 
     def scores(self, rows: Sequence[Past]) -> list[float | None]:
         """The raw score of each row, 0-100, before any bias; None for those that were not routed by score (which are
@@ -98,9 +142,12 @@ class LogScorer:
         for place, row in enumerate(rows):
             if not row.scored:
                 continue
-            if self._made(row):
+            verdict = self.is_verdict(row)
+            self.counts.outdated += not verdict and self._asked is not None and _verdict_on(row) is not None
+            if verdict or self._made(row):
                 found[place] = row.raw_score
                 self.counts.kept += 1
+                self.counts.verdicts += verdict
             elif row.features is None or row.feature_version not in self._versions():
                 self.counts.no_features += 1
             elif row.ask is None and self.reads_words:
@@ -113,20 +160,20 @@ class LogScorer:
         return found
 
     def _made(self, row: Past) -> bool:
-        """Whether this scorer made the score that the log has."""
-        if self.strategy is Strategy.STATIC:
+        """Whether this scorer, or the fallback, made the score that the log has."""
+        if self._scorer is Strategy.STATIC:
             return row.strategy == Strategy.STATIC.value and self._same_static
         return row.strategy == Strategy.ML.value and row.scorer_id == self.scorer_id
 
     def _versions(self) -> range:
         now = core.FEATURE_VERSION
-        return _STATIC_VERSIONS if self.strategy is Strategy.STATIC else range(now, now + 1)
+        return _STATIC_VERSIONS if self._scorer is Strategy.STATIC else range(now, now + 1)
 
     def _score(self, rows: Sequence[Past]) -> list[float]:
         if not rows:
             return []
         features = self._features(rows)
-        if self._model is None or self.strategy is Strategy.STATIC:
+        if self._model is None or self._scorer is Strategy.STATIC:
             return [self._static(each) for each in features]
         vector = array("d")
         for each in features:
@@ -155,6 +202,13 @@ class LogScorer:
         return found
 
 
+def _verdict_on(row: Past) -> Asked | None:
+    """Who gave the verdict that made a row's score, and on which question; None where there was none."""
+    if row.strategy != Strategy.LLM.value or row.llm_status not in VERDICTS:
+        return None
+    return Asked(row.llm_model or "", row.llm_prompt or "")
+
+
 def static_scorer(weights: dict[str, float], token_thresholds: Sequence[int]) -> Callable[[Features], float]:
     """The static score of a feature vector, as the core computes it for a request. Weights are taken by proportion."""
     shares = proportions(weights)
@@ -170,11 +224,11 @@ def scorer_of(
     config: Config, logged_by: Config, state: Path, strategy: Strategy | None = None, model: Path | None = None
 ) -> LogScorer:
     """The scorer of a gateway with `config` and this state directory; `strategy` and `model`, the path of a model file,
-    stand for its own if given. Raises ModelError."""
+    stand for its own if given. Raises ModelError, and ConfigError as `LogScorer` does."""
     if strategy is None:
         strategy = Strategy(config.routing.classifier.strategy) if model is None else Strategy.ML
     found = None
-    if strategy is Strategy.ML:
+    if without_asking(strategy, config) is Strategy.ML:
         found = models.in_force(config, state)[0] if model is None else _read(model)
     return LogScorer(config, logged_by, strategy, found)
 

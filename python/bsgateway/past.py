@@ -57,6 +57,9 @@ class Past(msgspec.Struct, frozen=True, gc=False):
     scorer_id: str | None = None
     propensity: float | None = None
     explored: bool | None = None
+    llm_status: str | None = None
+    llm_model: str | None = None
+    llm_prompt: str | None = None
     outcome_status: str | None = None
     outcome_served_group: str | None = None
     outcome_prompt_tokens: int | None = None

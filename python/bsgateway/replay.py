@@ -95,11 +95,13 @@ class Summary(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """All sessions of a replay, in the order they began, and the total. `top_model` is the top tier's."""
+    """All sessions of a replay, in the order they began, and the total. `top_model` is the top tier's. `fallback` is
+    what has scored under the strategy llm, as nobody was asked."""
 
     sessions: list[Summary]
     total: Summary
     top_model: str
+    fallback: str | None = None
 
 
 def read(paths: Iterable[Path], advance: Callable[[int], None] = lambda _: None) -> Iterator[Line]:
@@ -150,7 +152,9 @@ class _Replay:
             self._now = line.at
             summary = self._summaries.setdefault(line.session, Summary(line.session))
             self._one(line, (summary, self._total))
-        return Report(list(self._summaries.values()), self._total, self._gateway.policy.baseline.name)
+        classifier, top = self._gateway.config.routing.classifier, self._gateway.policy.baseline.name
+        fallback = classifier.scorer if classifier.strategy == "llm" else None
+        return Report(list(self._summaries.values()), self._total, top, fallback)
 
     def _one(self, line: Line, summaries: tuple[Summary, ...]) -> None:
         gateway = self._gateway

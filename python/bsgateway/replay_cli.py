@@ -32,7 +32,12 @@ _OF_THE_LOG = ("days", "parquet", "ray", "workers", "logged_by", "state", "model
     f"[default: {DEFAULT_CONFIG} if it is there, else --config]",
 )
 @state_option
-@click.option("--strategy", type=click.Choice(["static", "ml"]), help="Score by this instead of what --config says.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["static", "ml", "llm"]),
+    help="Score by this instead of what --config says. llm: by the verdicts in the log, as nobody is asked again, and "
+    "else by the fallback.",
+)
 @click.option(
     "--model",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -84,8 +89,8 @@ def replay(
                 raise click.UsageError(f"{param.opts[-1]} is for the log, and does not go with FILES", ctx)
         _replay_files(files, config, as_json)
         return
-    if strategy == "static" and model is not None:
-        raise click.UsageError("--model does not go with --strategy static", ctx)
+    if strategy in ("static", "llm") and model is not None:
+        raise click.UsageError(f"--model does not go with --strategy {strategy}", ctx)
     if logged_by is None:
         logged_by = Path(DEFAULT_CONFIG) if Path(DEFAULT_CONFIG).is_file() else config
 

@@ -136,6 +136,18 @@ def remarks(report: LogReport) -> list[str]:
 def _counted(report: LogReport) -> Sequence[tuple[int, str]]:
     scored, assumed = report.scored, report.assumed
     return (
+        (
+            scored.verdicts,
+            "rows keep the verdict of the local LLM, which is not asked again.",
+        ),
+        (
+            scored.by_fallback if report.strategy == Strategy.LLM.value else 0,
+            "rows are scored by the fallback of the strategy llm, as the log has no verdict that holds.",
+        ),
+        (
+            scored.outdated,
+            "rows have a verdict of another local LLM, or on another question: other tiers, ranges or descriptions.",
+        ),
         (scored.anew, "rows (some from before the time, to follow conversations) were scored anew."),
         (scored.no_features, "rows left out: the log has no features of theirs, or of another version."),
         (

@@ -23,7 +23,7 @@ from .core import core
 from .decision import Strategy
 from .errors import ModelError, ReplayError
 from .gateway import Gateway
-from .log_scores import LogScorer
+from .log_scores import LogScorer, without_asking
 from .models import model_path, prior_bytes
 from .past import Past
 from .replay_log import Findings, LogReplay, LogReport
@@ -34,11 +34,13 @@ if TYPE_CHECKING:
 BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 BATCH_ROWS = 500
 COLUMNS = {name: name for name in Past.__struct_fields__}
-OPTIONAL = frozenset(("ask",))
+OPTIONAL = frozenset(("ask", "llm_status", "llm_model", "llm_prompt"))
+"""The words are there if they were asked for; exports of a version before lack the others."""
 
 
 class Task(NamedTuple):
-    """What to decide by. `model`: the file of the learned score, which the strategy ml needs. See `LogReplay`."""
+    """What to decide by. `model`: the file of the learned score, which the strategy ml needs, also as a fallback. See
+    `LogReplay`."""
 
     config: Config
     logged_by: Config
@@ -75,7 +77,8 @@ def task_of(question: Question) -> Task:
     strategy = question.strategy or Strategy(
         config.routing.classifier.strategy if question.model is None else Strategy.ML.value
     )
-    model = model_bytes(config, question.state, question.model) if strategy is Strategy.ML else None
+    learned = without_asking(strategy, config) is Strategy.ML
+    model = model_bytes(config, question.state, question.model) if learned else None
     logged_by = config if same else load_config(question.logged_by)
     return Task(config, logged_by, strategy, model, question.most, question.texts)
 

@@ -85,6 +85,8 @@ def remarks(report: Report) -> list[str]:
             lines.append(f"{name}: {way.forced} of the switches had to be, as the model could not serve the request.")
         if way.unpriced or way.unserved:
             lines.append(f"{name}: {way.unpriced} requests without a price, {way.unserved} that no model can serve.")
+    if report.fallback is not None:
+        lines.append(f"strategy llm: the local LLM is not asked here; its fallback, {report.fallback}, has scored all.")
     return lines
 
 

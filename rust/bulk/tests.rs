@@ -13,6 +13,7 @@ fn analyzer() -> Analyzer {
         encoding: Encoding::O200kBase,
         exact_token_bytes: 65536,
         capture_chars: 0,
+        tail_chars: 0,
         memo_bytes: 1 << 20,
     })
     .unwrap()

@@ -325,6 +325,7 @@ fn an_analyzer_follows_its_model() {
         encoding: crate::Encoding::O200kBase,
         exact_token_bytes: 65536,
         capture_chars: 0,
+        tail_chars: 0,
         memo_bytes,
     };
     let model = |bias: f64| {

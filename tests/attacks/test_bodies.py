@@ -29,7 +29,7 @@ from bsgateway.rows import log_row, text_row
 
 from .generators import BODIES, TEXTS, user, wrong_types
 
-ALWAYS = HEADERS.keys() - {"x-bsgateway-would-use", "x-bsgateway-changes", "x-bsgateway-ignored"}
+ALWAYS = HEADERS.keys() - {"x-bsgateway-would-use", "x-bsgateway-changes", "x-bsgateway-ignored", "x-bsgateway-llm"}
 FILES = Path(__file__).parent / "bodies"
 LIMIT = 20.0  # seconds
 MODELS = {"local/glm-4.7-flash", "gpt-5-mini", "claude-opus"}

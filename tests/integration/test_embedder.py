@@ -488,7 +488,7 @@ FAULTS: dict[str, tuple[Behaviour, str]] = {
     "a list": (fixed(Answer(200, b"[1]")), "malformed_answer"),
     "nothing in it": (fixed(Answer(200, b"{}")), "malformed_answer"),
     "very deep": (fixed(Answer(200, b"[" * 200_000)), "malformed_answer"),
-    "an error that is a list": (fixed(Answer(500, b"[]")), "malformed_answer"),
+    "an error that is a list": (fixed(Answer(500, b"[]")), "status_500"),
 }
 
 
@@ -663,7 +663,7 @@ async def test_an_address_that_is_none(store: Store, sql: Sql, server: OllamaSer
     embedder = make(server, store, api_base="http://127.0.0.1:port")
     async with running(embedder):
         await until(lambda: embedder.stats().circuit == "open")
-    assert (embedder.stats().last_error, await waiting(sql)) == ("ValueError", 1)
+    assert (embedder.stats().last_error, await waiting(sql)) == ("unreachable", 1)
 
 
 # The database is at fault

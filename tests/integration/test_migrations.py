@@ -263,7 +263,11 @@ async def test_a_worker_of_version_6_goes_on(
         scorer_id=None,
         propensity=None,
         explored=False,
+        **UNASKED,
     )
+
+
+UNASKED = dict.fromkeys(("llm_status", "llm_tier", "llm_confidence", "llm_model", "llm_prompt"))
 
 
 @pytest.mark.parametrize("staged", ["before", "after"])
@@ -299,8 +303,51 @@ async def test_a_worker_of_version_7_goes_on(
                     f"INSERT INTO routing_{table} SELECT * FROM pg_temp.staged_{table} ON CONFLICT DO NOTHING"
                 )
     (row,) = await empty.recent()
-    assert row.decision == msgspec.structs.replace(decision, scorer_id=None, propensity=None, explored=False)
+    assert row.decision == msgspec.structs.replace(decision, scorer_id=None, propensity=None, explored=False, **UNASKED)
     assert row.outcome == msgspec.structs.replace(outcome, finish_reason=None)
+
+
+@pytest.mark.parametrize("staged", ["before", "after"])
+async def test_a_worker_of_version_8_goes_on(
+    empty: Store, sql: Sql, monkeypatch: pytest.MonkeyPatch, staged: str
+) -> None:
+    """It knows nothing of a local LLM, beside a worker of this version that does."""
+    all_of_them = migrations.available()
+    with monkeypatch.context() as then:
+        then.setattr(migrations, "available", lambda: all_of_them[:8])
+        await empty.migrate()
+    await init_connection(sql)
+    create = "CREATE TEMP TABLE staged_logs (LIKE routing_logs INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+    if staged == "before":
+        await sql.execute(create)
+    assert names(await empty.migrate()) == NAMES[8:]
+    if staged == "after":
+        await sql.execute(create)
+    old, new = make_decision(), make_decision()
+    known = LOG_COLUMNS[: LOG_COLUMNS.index("llm_status")]
+    for _ in range(2):
+        async with sql.transaction():
+            await sql.copy_records_to_table(
+                "staged_logs", schema_name="pg_temp", columns=known, records=[log_row(old)[: len(known)]]
+            )
+            await sql.execute("INSERT INTO routing_logs SELECT * FROM pg_temp.staged_logs ON CONFLICT DO NOTHING")
+        await empty.copy([new])
+    found = {row.decision.decision_id: row.decision for row in await empty.recent()}
+    assert found == {old.decision_id: msgspec.structs.replace(old, **UNASKED), new.decision_id: new}
+
+
+async def test_the_migration_of_version_9_reads_no_row(empty: Store, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns without a default: the files of the tables stay as they are."""
+    all_of_them = migrations.available()
+    with monkeypatch.context() as then:
+        then.setattr(migrations, "available", lambda: all_of_them[:8])
+        await empty.migrate()
+    files = (
+        "SELECT oid::regclass::text, relfilenode FROM pg_class WHERE relname LIKE 'routing%' AND relkind IN ('r', 'i')"
+    )
+    before = await sql.fetch(files)
+    await empty.migrate()
+    assert await sql.fetch(files) == before
 
 
 async def test_what_was_built_on_the_training_view_stays(

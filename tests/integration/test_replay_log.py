@@ -256,7 +256,8 @@ def test_files_are_replayed_as_before(dsn: str, config: Path, tmp_path: Path) ->
     assert found("replay", path)["total"]["requests"] == 1
     result = run("replay", path, "--days", 3, code=2)
     assert "--days is for the log, and does not go with FILES" in result.stderr
-    assert "--model does not go" in run("replay", "--strategy", "static", "--model", path, code=2).stderr
+    for strategy in ("static", "llm"):
+        assert "--model does not go" in run("replay", "--strategy", strategy, "--model", path, code=2).stderr
 
 
 def test_replay_needs_no_package_of_training(dsn: str, config: Path) -> None:

@@ -211,6 +211,23 @@ def test_what_goes_to_workers_and_back_can_be_sent(plan: Plan, here: LocalShards
     assert pickle.loads(pickle.dumps(plan)).groups == plan.groups
 
 
+def test_exports_of_a_version_before_know_no_verdicts(folder: Path, here: LocalShards, tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    before = tmp_path / "before"
+    before.mkdir()
+    for path in folder.iterdir():
+        table = pyarrow.parquet.read_table(path)
+        pyarrow.parquet.write_table(
+            table.select([name for name in table.column_names if not name.startswith("llm_")]), before / path.name
+        )
+    old = labelled.plan([before], TIERS, Static())
+    assert labelled.counts(LocalShards.of(old, PARTS)) == labelled.counts(here)
+    config = tmp_path / "gateway.yaml"
+    config.write_text(CONFIG)
+    assert run((before,), task_of(Question(config, config, tmp_path, 1.0)), None, 1).decided == ROWS
+
+
 # Ray
 
 

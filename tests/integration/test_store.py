@@ -306,11 +306,13 @@ async def test_routing_training(store: Store, sql: asyncpg.Connection[asyncpg.Re
     assert (row["rating"], row["label"], row["label_source"]) == (0.5, "medium", "operator")
     assert (row["scorer_id"], row["propensity"], row["explored"]) == (full.scorer_id, full.propensity, full.explored)
     assert (row["finish_reason"], row["embedding"], row["applied"]) == ("stop", None, True)
+    assert {name: row[name] for name in JUDGED} == {name: getattr(full, name) for name in JUDGED}
     assert {name: row[name] for name in COMPARED} == {name: getattr(make_comparison(full), name) for name in COMPARED}
     row = rows[bare.decision_id]
     assert [row[name] for name in ("ask", "status", "fell_back", "rating", "label", *COMPARED)] == [None] * 12
 
 
+JUDGED = ("llm_status", "llm_tier", "llm_confidence", "llm_model", "llm_prompt")
 COMPARED = ("weak_tier", "strong_tier", "weak_model", "strong_model", "weak_score", "strong_score", "judge")
 
 

@@ -34,13 +34,13 @@ APART = timedelta(seconds=30)
 CONFIG = Path(__file__).parents[2] / "gateway.yaml"
 
 
-def write_log(dsn: str, asks: Sequence[Ask], compared: bool = True) -> datetime:
+def write_log(dsn: str, asks: Sequence[Ask], compared: bool = True, judged: bool = False) -> datetime:
     """Write a log that ends now; when it begins."""
     start = now() - (len(asks) + 10) * APART
 
     async def copy() -> None:
         async with await Store.connect(dsn) as store:
-            for records in make_log(asks, start, APART, compared):
+            for records in make_log(asks, start, APART, compared, judged):
                 await store.copy(records)
 
     asyncio.run(copy())
@@ -115,6 +115,19 @@ def test_labels_of_the_log(dsn: str) -> None:
     np.testing.assert_allclose(found[6], (0.0, 0.3))
     assert rows.strong[at[1]] == 1.0
     assert np.isnan(rows.strong[at[0]])
+
+
+def test_verdicts_of_the_log(dsn: str) -> None:
+    asks = make_asks(12)
+    since = write_log(dsn, asks, compared=False, judged=True)
+    feedback(dsn, id_at(since, 0), rating=0.5)
+    ask(dsn, "UPDATE routing_logs SET llm_status = 'timeout', llm_tier = NULL WHERE decision_id = $1",
+        id_at(since + APART, 1))  # fmt: skip
+    rows, counts = read(dsn, since)
+    assert counts.labels == {"rating": 1, "verdict": 10}
+    assert sorted(rows.weight.tolist()) == [pytest.approx(0.75 * 0.02)] * 10 + [1.0]
+    order = np.argsort(rows.at)
+    assert rows.weak[order][1:].tolist() == [float(not each.fails) for each in asks[2:]]
 
 
 def test_what_teaches_nothing_is_not_read(dsn: str) -> None:
@@ -199,6 +212,19 @@ def test_without_words_it_says_so(dsn: str) -> None:
     found = run("--dry-run", code=KEPT)  # lengths and other counts tell nothing here
     assert found["log"]["without_words"] == 400
     assert not found["promoted"]
+
+
+def test_a_log_of_nothing_but_verdicts_teaches_to_imitate_them(dsn: str, tmp_path: Path) -> None:
+    write_log(dsn, make_asks(700), compared=False, judged=True)
+    found = run()
+    assert found["promoted"], found["verdict"]["why"]
+    assert found["verdict"]["target"] == "fail"
+    assert found["verdict"]["opinions"] == found["verdict"]["held_out"] > 100
+    assert found["log"]["labels"] == {"verdict": 700}
+    page = (tmp_path / ".bsgateway" / "model.md").read_text()
+    assert "All rows that were trained on are verdicts of the local LLM (strategy llm) and nothing else" in page
+    assert "how well a router agrees with the local LLM, not how good it is" in page
+    assert "| verdict | 700 | 0.02 |" in page
 
 
 def test_a_log_without_labels(dsn: str) -> None:

@@ -17,6 +17,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
     "estimates only": {"exact_token_bytes": 0, "capture_chars": 0},
     "small budget": {"exact_token_bytes": 60, "capture_chars": 7},
+    "head and tail": {"capture_chars": 5, "tail_chars": 3},
+    "tail beyond the head": {"capture_chars": 3, "tail_chars": 20},
+    "tail alone": {"capture_chars": 0, "tail_chars": 4},
     "odd weights": {
         "weights": dict(zip(reversed(reference.SIGNALS), (1e-300, 3, 0.0, 0.1, 1e12, 0.7), strict=True)),
         "token_thresholds": (1, 2, 3, 4, 2**53 + 1),
@@ -146,6 +149,7 @@ def test_many_messages_and_parts() -> None:
         {"token_thresholds": [5, 4, 3, 2, 1]},
         {"exact_token_bytes": -1},
         {"capture_chars": -1},
+        {"tail_chars": -1},
         {"memo_bytes": -1},
         {"complex_keywords": [""]},
         {"complex_keywords": ["ok", " bad"]},

@@ -91,6 +91,82 @@ def test_learning_in_shadow_mode() -> None:
     assert (problem.path, problem.message) == ("routing.learning.explore", "has no effect in shadow mode")
 
 
+def llm(settings: str, text: str = GOOD) -> list[Problem]:
+    """What is said of the strategy llm with these settings."""
+    found = advised(f"{text}  classifier: {{strategy: llm, llm: {{{settings}}}}}\n")
+    assert all(problem.severity == "warning" for problem in found)
+    return found
+
+
+def test_nothing_to_say_of_a_small_local_llm() -> None:
+    assert llm("model: tiny, timeout: 0.5") == []
+    assert llm("model: tiny, timeout: 1, when: uncertain, margin: 10, min_confidence: 0.7") == []
+    assert llm("model: aside, timeout: 0.5") == []  # in model_list, but in no tier
+
+
+def test_a_local_llm_that_may_be_waited_for() -> None:
+    for settings in ("model: tiny", "model: tiny, timeout: 3"):
+        (problem,) = llm(settings)
+        assert (problem.line, problem.path) == (15, "routing.classifier.llm.timeout")
+        assert problem.message == "a request waits up to 3 s for a server that hangs or is busy"
+        assert problem.hint.startswith("0.5 is enough for a small model")
+    # Nobody waits for it under another strategy.
+    assert advised(f"{GOOD}  classifier: {{strategy: static, llm: {{model: tiny}}}}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("served", "asked"),
+    [
+        ("{model: ollama_chat/tiny}", "model: tiny"),
+        ("{model: ollama/tiny:latest}", "model: ollama_chat/tiny"),
+        ("{model: ollama_chat/tiny}", "model: small"),
+        ("{model: ollama_chat/tiny, api_base: http://127.0.0.1:11434/}", "model: tiny"),
+        ("{model: ollama_chat/tiny, api_base: http://gpu:1}", "model: tiny, api_base: http://gpu:1/"),
+    ],
+)
+def test_a_local_llm_that_serves_a_tier_as_well(served: str, asked: str) -> None:
+    text = GOOD.replace("{model: openai/gpt-5-nano}", served)
+    (problem,) = [found for found in llm(f"timeout: 0.5, {asked}", text) if "classifier" in found.path]
+    assert (problem.line, problem.path) == (15, "routing.classifier.llm.model")
+    assert problem.message.endswith("serves 'small' as well: verdicts wait while it writes answers")
+
+
+@pytest.mark.parametrize(
+    ("served", "asked"),
+    [
+        ("{model: ollama_chat/tiny:1b}", "model: tiny"),
+        ("{model: ollama_chat/tiny}", "model: tiny, api_base: http://gpu:11434"),
+        ("{model: openai/tiny}", "model: tiny"),
+    ],
+)
+def test_another_model_or_server_is_not_in_the_way(served: str, asked: str) -> None:
+    text = GOOD.replace("{model: openai/gpt-5-nano}", served)
+    assert [found for found in llm(f"timeout: 0.5, {asked}", text) if "classifier" in found.path] == []
+
+
+@pytest.mark.parametrize("model", ["gpt-oss:120b-cloud", "ollama_chat/glm-4.6:cloud"])
+def test_a_local_llm_that_is_not_local(model: str) -> None:
+    (problem,) = llm(f"timeout: 0.5, model: '{model}'")
+    assert problem.path == "routing.classifier.llm.model"
+    assert "leaves this network" in problem.message
+    assert llm("timeout: 0.5, model: cloudy") == []
+
+
+def test_settings_of_uncertainty_where_it_is_always_asked() -> None:
+    problems = llm("model: tiny, timeout: 0.5, margin: 10, min_confidence: 0.9")
+    assert [problem.path for problem in problems] == [
+        "routing.classifier.llm.margin",
+        "routing.classifier.llm.min_confidence",
+    ]
+    assert {problem.message for problem in problems} == {"has no effect: llm.when is always"}
+
+
+def test_a_local_llm_with_nothing_to_decide() -> None:
+    text = GOOD.replace("[0, 50]", "[0, 100]").replace("    hard: {score_range: [51, 100], model: large}\n", "")
+    (problem,) = llm("model: tiny", text.replace("fallback_tier: hard", "fallback_tier: easy"))
+    assert (problem.line, problem.message) == (14, "is never asked: there is only one tier")
+
+
 def test_what_nobody_knows_of_a_model() -> None:
     (problem,) = changed("{model: openai/gpt-5-nano}", "{model: ollama_chat/mine}")
     assert (problem.line, problem.path, problem.severity) == (2, "model_list[0].model_info", "warning")

@@ -23,7 +23,7 @@ from bsgateway.learn.calibrate import MONTH_DAYS, Calibration, Goal, calibrate
 from bsgateway.learn.survey import Survey
 from bsgateway.log_scores import LogScorer
 from bsgateway.past import Past
-from past_rows import past
+from past_rows import LLM, judged, past
 
 MakeGateway = Callable[..., Gateway]
 EACH = (
@@ -36,8 +36,10 @@ def even(rows: int = 1_010, **fields: Any) -> list[Past]:
     return [past(each % 101, each * 864_000 / rows, conversation_id=f"c{each // 10}", **fields) for each in range(rows)]
 
 
-def surveyed(gateway: Gateway, rows: list[Past]) -> Survey:
-    survey = Survey(gateway, LogScorer(gateway.config, gateway.config, Strategy.STATIC))
+def surveyed(gateway: Gateway, rows: list[Past], borders_move: bool = True) -> Survey:
+    strategy = Strategy(gateway.config.routing.classifier.strategy)
+    scorer = LogScorer(gateway.config, gateway.config, strategy)
+    survey = Survey(gateway, scorer, borders_move=borders_move)
     survey.take(rows[: len(rows) // 3])
     survey.take(rows[len(rows) // 3 :])
     return survey
@@ -102,6 +104,18 @@ class TestShare:
         found = calibrated(gateway, rows, shares={"simple": 20})
         assert any("have the score 12: no border divides them" in line for line in found.remarks)
         assert any(line.startswith("simple gets ") and "and not 20 %" in line for line in found.remarks)
+
+    def test_no_border_moves_what_the_local_llm_has_named(self, make_gateway: MakeGateway) -> None:
+        gateway = make_gateway(classifier=LLM)
+        verdicts = [judged(gateway.config, 15.0, 900_000 + each, outcome_cost=0.5) for each in range(500)]
+        found = calibrated(gateway, even() + verdicts, shares={"simple": 60, "medium": 30})
+        assert ranges(found) == [(0, 60), (61, 90), (91, 100)]
+        assert (found.requests, found.scored) == (1_510, 1_010)
+        survey = surveyed(gateway, even() + verdicts)
+        assert (survey.beside.verdicts, survey.beside.cost) == (500, 250.0)
+        assert surveyed(gateway, verdicts, borders_move=False).scored == 500
+        with pytest.raises(LearningError, match=r"0 scored requests .* named the tier of 500 more"):
+            calibrated(gateway, verdicts, shares={"simple": 60})
 
 
 class TestCost:

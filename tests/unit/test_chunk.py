@@ -83,8 +83,12 @@ def test_a_chunk_of_another_version() -> None:
     newer = {**fields, "colour": "blue"}
     older = {name: value for name, value in fields.items() if name != "token_encoding"}
     strange = {**fields, "reason": "by_horoscope"}
-    contents = chunk.decode(msgspec.msgpack.encode(OfAnotherVersion([newer, older, strange], [], [])))
-    assert contents.records == [decision, msgspec.structs.replace(decision, token_encoding=None)]
+    before = {name: value for name, value in fields.items() if not name.startswith("llm_")}
+    contents = chunk.decode(msgspec.msgpack.encode(OfAnotherVersion([newer, older, before, strange], [], [])))
+    unasked = msgspec.structs.replace(
+        decision, llm_status=None, llm_tier=None, llm_confidence=None, llm_model=None, llm_prompt=None
+    )
+    assert contents.records == [decision, msgspec.structs.replace(decision, token_encoding=None), unasked]
     [letter] = contents.unreadable
     assert letter.kind == "Decision"
     assert msgspec.json.encode(letter.fields) == msgspec.json.encode(strange)

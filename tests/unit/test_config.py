@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import pytest
 import yaml
 
 from bsgateway import config as config_module
-from bsgateway.check import check_file
+from bsgateway.check import check_file, check_text
 from bsgateway.config import (
     AutoAlias,
     Collector,
     Config,
     GatewayFile,
     Learning,
+    Llm,
     Routing,
     Spool,
     Tier,
@@ -67,13 +69,38 @@ def test_the_reference_configuration_says_the_defaults() -> None:
     assert config.routing.unknown_models == routing().unknown_models == "auto"
 
 
-def test_what_the_reference_configuration_says_of_learning_are_the_defaults() -> None:
+def _commented(name: str, indent: str) -> dict[str, Any]:
+    """The section `name` that the reference configuration shows in comments: up to the next empty line."""
     text = REFERENCE.read_text(encoding="utf-8")
-    begin = text.index("  # learning:\n")
+    begin = text.index(f"{indent}# {name}:\n")
     lines = text[begin : text.index("\n\n", begin)].splitlines()
-    said = yaml.safe_load("\n".join(line.replace("  # ", "  ", 1) for line in lines))["learning"]
+    section: dict[str, Any] = yaml.safe_load("\n".join(line.replace("# ", "", 1) for line in lines))[name]
+    return section
+
+
+def test_what_the_reference_configuration_says_of_learning_are_the_defaults() -> None:
+    said = _commented("learning", "  ")
     assert msgspec.convert(said, Learning) == Learning()
     assert {*said} == {*Learning.__struct_fields__}
+
+
+def test_what_the_reference_configuration_says_of_the_strategy_llm_are_the_defaults() -> None:
+    said = _commented("llm", "    ")
+    assert msgspec.convert(said, Llm) == Llm(model=said["model"])
+    assert {*said, "api_base"} == {*Llm.__struct_fields__}
+
+
+def test_the_reference_configuration_uncommented_is_one_for_the_strategy_llm() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    (medium,) = re.findall("    # (medium: .*)", text)
+    whole = yaml.safe_load(text)
+    whole["routing"]["tiers"] |= yaml.safe_load(medium)
+    whole["routing"]["classifier"] |= {"strategy": "llm", "llm": _commented("llm", "    ")}
+    config, problems = check_text(yaml.safe_dump(whole, sort_keys=False), REFERENCE)
+    assert problems == []
+    assert config is not None
+    assert config.routing.tiers["medium"].description
+    jsonschema.Draft202012Validator(json_schema()).validate(whole)
 
 
 def test_the_first_line_of_the_reference_configuration_points_editors_to_the_schema() -> None:
@@ -251,6 +278,19 @@ def test_the_analyzer_gets_weights_and_thresholds() -> None:
 def test_words_are_kept_only_when_asked_for(collector: dict[str, Any], kept: str) -> None:
     analyzer = make_analyzer(routing(collector=collector))
     assert analyzer.analyze({"messages": [{"content": "four words of mine"}]}, "chat").ask == kept
+
+
+@pytest.mark.parametrize("text", ["none", "full"])
+def test_the_strategy_llm_is_shown_the_beginning_and_the_end_of_an_ask(text: str) -> None:
+    llm = {"strategy": "llm", "llm": {"model": "m", "ask_chars": 200}}
+    body = {"messages": [{"content": "a" * 250 + "b" * 250}]}
+
+    def captured(**fields: Any) -> tuple[str, str]:
+        analysis = make_analyzer(routing(collector={"text": text, "text_chars": 220}, **fields)).analyze(body, "chat")
+        return analysis.ask, analysis.ask_tail
+
+    assert captured(classifier=llm) == ("a" * (220 if text == "full" else 200), "b" * 66)
+    assert captured() == ("a" * (220 if text == "full" else 0), "")
 
 
 def test_text_over_the_exact_budget_is_estimated() -> None:

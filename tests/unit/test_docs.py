@@ -9,11 +9,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from bsgateway import wishes
 from bsgateway.check import check_text
-from bsgateway.config import Session
-from bsgateway.decision import Decision, Method, Reason
+from bsgateway.config import Llm, Session
+from bsgateway.decision import Decision, LlmStatus, Method, Reason
 from bsgateway.expectations import DAYS, LEAST_ANSWERS, MOST_DECISIONS
 from bsgateway.headers import HEADERS
 from bsgateway.log.metrics import CAUSES, Metrics
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROUTING = (ROOT / "docs" / "routing.md").read_text(encoding="utf-8")
 LEARNING = (ROOT / "docs" / "learning.md").read_text(encoding="utf-8")
+LLM = (ROOT / "docs" / "llm.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
@@ -105,7 +107,7 @@ def test_every_column_is_in_the_reference(column: str) -> None:
     assert f"| `{column}` |" in PAGE
 
 
-@pytest.mark.parametrize("word", [*HEADERS, *(m.value for m in Method), *(r.value for r in Reason)])
+@pytest.mark.parametrize("word", [*HEADERS, *(each.value for words in (Method, Reason, LlmStatus) for each in words)])
 def test_every_header_method_and_reason_is_in_the_reference(word: str) -> None:
     assert f"| `{word}` |" in PAGE
 
@@ -210,3 +212,44 @@ def test_links_of_learning_lead_somewhere(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\(([\w./-]+)", ROUTING))))
 def test_links_of_routing_lead_somewhere(name: str) -> None:
     assert (ROOT / "docs" / name).exists()
+
+
+# docs/llm.md
+
+
+def yaml_examples(page: str) -> list[str]:
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert examples
+    return examples
+
+
+def test_llm_says_what_to_do_for_every_status() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", LLM, re.MULTILINE) == [status.value for status in LlmStatus]
+
+
+def test_llm_has_every_option() -> None:
+    said = set(re.findall(r"`(\w+)(?:`|: )", LLM)) | set(re.findall(r"(\w+): ", "".join(yaml_examples(LLM))))
+    assert set(Llm.__struct_fields__) <= said
+
+
+@pytest.mark.parametrize("example", yaml_examples(LLM))
+def test_llm_shows_configurations_without_mistakes(example: str) -> None:
+    file = yaml.safe_load((ROOT / "gateway.yaml").read_text(encoding="utf-8"))
+    file["routing"] |= yaml.safe_load(example)["routing"]
+    config, problems = check_text(yaml.safe_dump(file), ROOT / "gateway.yaml")
+    assert problems == []
+    assert config is not None
+
+
+@pytest.mark.parametrize("heading", sorted(set(re.findall(r"\]\(#([\w-]+)\)", LLM))))
+def test_links_within_llm_lead_somewhere(heading: str) -> None:
+    headings = re.findall(r"^#+ (.*)", LLM, re.MULTILINE)
+    assert heading in {title.lower().replace(" ", "-").replace(",", "") for title in headings}
+
+
+@pytest.mark.parametrize(("name", "heading"), sorted(set(re.findall(r"\]\((?!https:)([\w./-]+)(?:#([\w-]+))?\)", LLM))))
+def test_links_of_llm_lead_somewhere(name: str, heading: str) -> None:
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)", page, re.MULTILINE)
+    slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in headings}
+    assert not heading or heading in slugs

@@ -451,6 +451,17 @@ def test_words_are_handed_on_only_when_they_are_kept(make_gateway: Any) -> None:
     assert kept(collector, "large")[1] is None
 
 
+def test_what_a_local_llm_is_shown_of_a_request_is_not_kept_for_it(make_gateway: Any) -> None:
+    collector = {"enabled": True, "text": "full", "text_chars": 6}
+    gateway = make_gateway(collector=collector, classifier={"strategy": "llm", "llm": {"model": "m", "ask_chars": 300}})
+    body = {"model": "auto", "messages": [{"role": "system", "content": "s" * 900}, {"content": "a" * 900}]}
+    pending = begun(gateway, body)
+    assert (len(pending.analysis.ask), pending.analysis.ask_tail) == (300, "a" * 100)
+    texts = gateway.texts(pending, gateway.decision(pending, gateway.choose(pending)))
+    assert texts is not None
+    assert (texts.ask, texts.system) == ("a" * 6, "s" * 6)
+
+
 def test_the_body_is_not_changed(gateway: Gateway) -> None:
     body = chat(HARD, tools=[{"a": 1}], metadata={"x": [1]})
     before = json.dumps(body)

@@ -56,6 +56,9 @@ def row(ask: str | None = ASK, seconds: float = 0.0, **fields: Any) -> dict[str,
         "weak_score": None,
         "strong_score": None,
         "judge": None,
+        "llm_status": None,
+        "llm_tier": None,
+        "llm_confidence": None,
         "of_no_interest": 1,
         **fields,
     }
@@ -66,6 +69,8 @@ def scores(**fields: Any) -> dict[Label, tuple[float | None, float | None]]:
 
 
 UP = {"tier": "complex", "resolved_model": "large", "served_group": "large"}
+SIMPLE = {"llm_status": "asked", "llm_tier": "simple", "llm_confidence": 1.0}
+COMPLEX = {"llm_status": "known", "llm_tier": "complex", "llm_confidence": 0.5}
 BETWEEN = {"tier": "medium", "resolved_model": "middle", "served_group": "middle"}
 
 
@@ -97,6 +102,18 @@ BETWEEN = {"tier": "medium", "resolved_model": "middle", "served_group": "middle
         ({"served_group": "large", "rating": 0.5}, {Label.RATING: (None, 0.5)}),
         ({**UP, "served_group": "tiny", "rating": 0.5}, {Label.RATING: (0.5, None)}),
         ({"served_group": "gone", "rating": 0.5}, {}),
+        (SIMPLE, {Label.VERDICT: (1.0, None)}),
+        (COMPLEX, {Label.VERDICT: (0.0, None)}),
+        ({**COMPLEX, "llm_tier": "medium"}, {Label.VERDICT: (0.0, None)}),
+        ({**SIMPLE, **UP}, {Label.VERDICT: (1.0, None)}),
+        ({**SIMPLE, "llm_confidence": None}, {Label.VERDICT: (1.0, None)}),
+        ({**SIMPLE, "llm_confidence": 0.0}, {}),
+        ({**SIMPLE, "llm_tier": "a tier of old times"}, {}),
+        ({**SIMPLE, "llm_tier": None}, {}),
+        *(({**SIMPLE, "llm_status": status}, {}) for status in (None, "certain", "timeout", "bad_answer")),
+        ({**SIMPLE, "rating": 0.0}, {Label.RATING: (0.0, None)}),
+        ({**SIMPLE, **UP, "rating": 1.0}, {Label.RATING: (None, 1.0)}),
+        ({**SIMPLE, "finish_reason": "refusal"}, {Label.REFUSAL: (0.0, None)}),
     ],
 )
 def test_what_a_request_says_by_itself(fields: dict[str, Any], found: dict[Any, Any]) -> None:
@@ -139,6 +156,27 @@ def test_labels_of_one_request_combine_by_weight() -> None:
     found.add(Label.ERROR, 0.0)
     assert found.combined() == (pytest.approx(0.7 / 1.5), 0.5, 1.0)
     assert found.source is Label.DUAL_RUN_EMBEDDING
+
+
+def test_a_verdict_weighs_by_its_confidence_and_gives_way_to_all_else() -> None:
+    found = of_itself(Logged.of(row(**COMPLEX)), TIERS)
+    assert found.source is Label.VERDICT
+    weak, strong, weight = found.combined()
+    assert (weak, weight) == (0.0, Label.VERDICT.weight * 0.5)
+    assert np.isnan(strong)
+    found.add(Label.WENT_ON, 1.0)
+    assert found.combined()[::2] == (1.0, Label.WENT_ON.weight)
+    found.add(Label.VERDICT, 0.0)
+    assert found.found == {Label.WENT_ON: (1.0, None)}
+    assert all(label.weight > Label.VERDICT.weight for label in Label if label is not Label.VERDICT)
+
+
+def test_a_few_outcomes_outweigh_many_verdicts_on_the_same() -> None:
+    verdicts = [row(seconds=place, **SIMPLE) for place in range(100)]
+    rows, into = read(*verdicts, *(row(seconds=100 + place, **SIMPLE, rating=0.0) for place in range(3)))
+    assert into.counts.labels == {"verdict": 100, "rating": 3}
+    assert np.average(rows.weak, weights=rows.weight) < 0.5
+    assert sorted(set(rows.source.tolist())) == ["rating", "verdict"]
 
 
 def test_every_label_has_a_weight_and_says_what_it_is() -> None:

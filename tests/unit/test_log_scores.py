@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from bsgateway.classifiers.learned import PriorFloors
 from bsgateway.config import Config
 from bsgateway.core import core
 from bsgateway.decision import Strategy
+from bsgateway.errors import ConfigError
 from bsgateway.gateway import Gateway
 from bsgateway.learn.model_file import Model
-from bsgateway.log_scores import LogScorer
+from bsgateway.log_scores import LogScorer, scorer_of
 from bsgateway.model_header import ModelHeader
-from past_rows import features, past
+from bsgateway.models import prior_bytes
+from past_rows import LLM, features, judged, past
 
 MakeConfig = Callable[..., Config]
 ASKS = (
@@ -156,6 +159,80 @@ def test_what_a_model_cannot_score_is_counted(make_config: MakeConfig) -> None:
     assert found[4] is not None
     counts = scorer.counts
     assert (counts.kept, counts.anew, counts.no_words, counts.no_features) == (1, 1, 1, 2)
+
+
+def test_verdicts_stay_and_the_fallback_scores_the_rest(make_config: MakeConfig) -> None:
+    config = make_config(classifier=LLM)
+    vector, static = decided(Gateway(make_config()), ASKS[2])
+    scorer = LogScorer(config, config, Strategy.LLM)
+    rows = [
+        judged(config, 83.0, features=None),
+        judged(config, 15.5, features=None, llm_status="known"),
+        past(12.5, features=None, llm_status="timeout"),
+        past(12.5, features=None),
+        judged(config, 83.0, features=vector, llm_model="other"),
+        judged(config, 83.0, features=vector, llm_prompt="1-00000000"),
+        judged(config, 83.0, features=None, llm_model="other"),
+        past(50.0, features=vector, strategy="ml", scorer_id="0123456789ab"),
+    ]
+    anew = pytest.approx(static, abs=1e-9)
+    assert scores(scorer, *rows) == [83.0, 15.5, 12.5, 12.5, anew, anew, None, anew]
+    counts = scorer.counts
+    assert (counts.kept, counts.verdicts, counts.anew, counts.outdated, counts.no_features) == (4, 2, 3, 3, 1)
+    assert counts.by_fallback == 5
+    assert (scorer.strategy, scorer.scorer_id, scorer.reads_words) == (Strategy.LLM, None, False)
+
+
+@pytest.mark.parametrize(
+    "tiers",
+    [
+        {"simple": {"score_range": [0, 40]}, "medium": {"score_range": [41, 65]}},
+        {"simple": {"description": "Small talk only."}},
+    ],
+)
+def test_a_verdict_on_another_question_does_not_count(make_config: MakeConfig, tiers: dict[str, Any]) -> None:
+    then = make_config(classifier=LLM)
+    models = {"simple": "small", "medium": "middle", "complex": "large"}
+    ranges = {name: {"score_range": list(tier.score_range)} for name, tier in then.routing.tiers.items()}
+    changed = {name: {**ranges[name], "model": model, **tiers.get(name, {})} for name, model in models.items()}
+    now = make_config(classifier=LLM, tiers=changed)
+    scorer = LogScorer(now, then, Strategy.LLM)
+    assert scores(scorer, judged(then, 83.0)) != [83.0]
+    assert scores(scorer, judged(now, 83.0)) == [83.0]
+    assert (scorer.counts.verdicts, scorer.counts.outdated) == (1, 1)
+
+
+def test_the_fallback_may_be_a_model(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(classifier={**LLM, "llm": {"model": "tiny", "fallback": "ml"}})
+    scorer = scorer_of(config, config, tmp_path)
+    prior = core.LearnedModel(prior_bytes())
+    assert (scorer.strategy, scorer.scorer_id, scorer.reads_words) == (Strategy.LLM, prior.id, True)
+    vector = features(ask_words=1, turns=1)
+    rows = [
+        judged(config, 83.0),
+        past(50, strategy="ml", scorer_id=prior.id, llm_status="busy"),
+        past(50, features=vector, ask="hi"),
+        past(50, features=vector),
+    ]
+    found = scores(scorer, *rows)
+    assert found == [83.0, 50.0, *scores(LogScorer(config, config, Strategy.ML, prior), rows[2]), None]
+    assert (scorer.counts.verdicts, scorer.counts.by_fallback, scorer.counts.no_words) == (1, 2, 1)
+    with pytest.raises(ValueError, match="needs a model"):
+        LogScorer(config, config, Strategy.LLM)
+
+
+def test_other_strategies_score_what_the_local_llm_has_scored(make_config: MakeConfig) -> None:
+    config = make_config()
+    vector, static = decided(Gateway(config), ASKS[1])
+    scorer = scorer_of(config, config, Path())
+    assert scores(scorer, judged(config, 83.0, features=vector)) == [pytest.approx(static, abs=1e-9)]
+    assert (scorer.counts.anew, scorer.counts.verdicts, scorer.counts.outdated) == (1, 0, 0)
+
+
+def test_verdicts_need_the_name_of_who_gives_them(make_config: MakeConfig) -> None:
+    config = make_config()
+    with pytest.raises(ConfigError, match=r"needs routing\.classifier\.llm\.model"):
+        scorer_of(config, config, Path(), Strategy.LLM)
 
 
 def test_ml_needs_a_model(make_config: MakeConfig) -> None:

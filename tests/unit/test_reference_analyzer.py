@@ -65,6 +65,7 @@ def shares(analysis: Any) -> dict[str, tuple[float, float, float]]:
         ({"simple_keywords": ("",)}, 'keyword "": empty keyword'),
         ({"exact_token_bytes": -1}, "must not be negative"),
         ({"capture_chars": -1}, "must not be negative"),
+        ({"tail_chars": -1}, "must not be negative"),
         ({"memo_bytes": -1}, "must not be negative"),
     ],
 )
@@ -191,6 +192,20 @@ def test_words_are_captured_up_to_a_limit(make: Any) -> None:
     assert (none.ask, none.system) == ("", "")
     # Characters, not bytes.
     assert make(capture_chars=2).analyze(chat("中文字"), "chat").ask == "中文"
+
+
+def test_the_end_of_an_ask_that_is_longer_than_what_is_captured(make: Any) -> None:
+    def tail(capture_chars: int, tail_chars: int) -> str:
+        analysis = make(capture_chars=capture_chars, tail_chars=tail_chars).analyze(chat("héllo 中文字"), "chat")
+        assert analysis.ask == "héllo 中文字"[:capture_chars]
+        return str(analysis.ask_tail)
+
+    assert (tail(4, 2), tail(8, 2), tail(0, 3)) == ("文字", "文字", "中文字")
+    assert tail(9, 2) == ""  # all of it is captured
+    assert tail(4, 0) == ""
+    assert tail(2, 8) == "éllo 中文字"
+    assert tail(2, 100) == "héllo 中文字"
+    assert make(capture_chars=2).analyze(chat("hello"), "chat").ask_tail == ""  # none unless asked for
 
 
 def test_an_analysis_is_frozen(make: Any) -> None:

@@ -43,6 +43,13 @@ def replayed(gateway: Gateway, *lines: Line) -> Summary:
     return replay(gateway, lines).total
 
 
+def test_a_local_llm_is_not_asked(make_gateway: Callable[..., Gateway]) -> None:
+    asked = replay(make_gateway(classifier={"strategy": "llm", "llm": {"model": "tiny"}}), [line(EASY), line(HARD)])
+    plain = replay(make_gateway(), [line(EASY), line(HARD)])
+    assert (asked.total, asked.fallback, plain.fallback) == (plain.total, "static", None)
+    assert "strategy llm: the local LLM is not asked here; its fallback, static, has scored all." in remarks(asked)
+
+
 def priced(make_gateway: Callable[..., Gateway], **session: Any) -> Gateway:
     """Models whose prompt cache costs a tenth, so that a conversation has something to lose."""
 

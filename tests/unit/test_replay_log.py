@@ -14,7 +14,7 @@ from bsgateway.log_scores import LogScorer
 from bsgateway.past import Past
 from bsgateway.replay_log import LogReplay, LogReport
 from bsgateway.replay_log_report import difference, heading, remarks
-from past_rows import START, features, past
+from past_rows import LLM, START, features, judged, past
 
 MakeGateway = Callable[..., Gateway]
 UNTIL = START + timedelta(days=1)
@@ -32,7 +32,8 @@ def tiers(simple: int, medium: int) -> dict[str, Any]:
 def replayed(
     gateway: Gateway, logged_by: Gateway, *rows: Past, since: datetime = START, most: int = 10, texts: bool = False
 ) -> LogReport:
-    scorer = LogScorer(gateway.config, logged_by.config, Strategy.STATIC)
+    strategy = Strategy(gateway.config.routing.classifier.strategy)
+    scorer = LogScorer(gateway.config, logged_by.config, strategy)
     replay = LogReplay(gateway, logged_by, scorer, since, most, texts)
     for row in rows:  # batches of one, and what is remembered in between
         replay.take([row])
@@ -52,6 +53,23 @@ def test_the_same_configuration_moves_nothing(gateway: Gateway) -> None:
     assert (report.costs.low, report.costs.high) == (0.0, 0.0)
     assert report.scored.kept == 101
     assert report.disagreements == []
+
+
+def test_a_local_llm_is_not_asked_again(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(classifier=LLM)
+    config = gateway.config
+    rows = [
+        judged(config, 83.0, 1), judged(config, 15.5, 2, llm_status="known"), past(83, 3, llm_status="timeout"),
+        past(20, 4), judged(config, 83.0, 5, llm_model="other"),
+    ]  # fmt: skip
+    report = replayed(gateway, gateway, *rows)
+    assert report.strategy == "llm"
+    assert moves(report) == {("simple", "simple"): 2, ("complex", "complex"): 2, ("complex", "simple"): 1}
+    assert (report.scored.verdicts, report.scored.by_fallback, report.scored.outdated) == (2, 3, 1)
+    said = remarks(report)
+    assert "2 rows keep the verdict of the local LLM, which is not asked again." in said
+    assert any(line.startswith("3 rows are scored by the fallback") for line in said)
+    assert any(line.startswith("1 rows have a verdict of another local LLM") for line in said)
 
 
 def test_other_borders(gateway: Gateway, make_gateway: MakeGateway) -> None:

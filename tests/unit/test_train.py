@@ -166,6 +166,49 @@ def test_outcomes_of_the_cheap_model_are_enough(tmp_path: Path) -> None:
     assert trained.verdict.better, trained.verdict.why
 
 
+def opinions(asks: Sequence[Ask]) -> Rows:
+    """The same asks with nothing but a local LLM's verdicts, which are those of the outcomes."""
+    count = len(asks)
+    return labelled_rows(
+        asks,
+        strong=np.full(count, np.nan),
+        weight=np.full(count, Label.VERDICT.weight),
+        source=np.full(count, Label.VERDICT.value, object),
+    )
+
+
+def test_a_log_of_nothing_but_verdicts_is_imitated(good: Trained, tmp_path: Path) -> None:
+    _, verdict = fitted(opinions(make_asks(ROWS)), tmp_path)
+    assert (verdict.better, verdict.target) == (True, "fail")
+    assert verdict.labels == {"verdict": verdict.rows}
+    assert verdict.opinions == verdict.held_out == good.verdict.held_out
+    assert verdict.apgr["new"].low > 0.6
+
+
+def test_models_are_measured_on_outcomes_where_there_are_enough(tmp_path: Path) -> None:
+    """A local LLM is wrong about everything, and has an opinion on far more requests than have an outcome."""
+    count = 3 * ROWS
+    asks = make_asks(count)
+    known = np.arange(count) % 3 == 0
+    outcomes, verdicts = labelled_rows(asks), opinions(asks)
+    rows = replace(
+        outcomes,
+        weak=np.where(known, outcomes.weak, 1.0 - outcomes.weak),
+        strong=np.full(count, np.nan),
+        weight=np.where(known, outcomes.weight, verdicts.weight),
+        source=np.where(known, outcomes.source, verdicts.source),
+    )
+    _, verdict = fitted(rows, tmp_path)
+    assert verdict.opinions == 0
+    assert verdict.held_out == pytest.approx(count / 15, abs=25)
+    assert verdict.labels["verdict"] == pytest.approx(2 * verdict.labels["dual_run"], rel=0.1)
+    assert verdict.better, verdict.why  # the outcomes have the say
+
+    few = replace(rows, source=np.where(np.arange(count) % 60 == 0, rows.source, verdicts.source))
+    _, verdict = fitted(few, tmp_path)
+    assert 0 < verdict.opinions < verdict.held_out
+
+
 def test_too_few_labels() -> None:
     rows = labelled_rows(make_asks(120))
     check_enough(rows, 600, 0)
@@ -280,6 +323,22 @@ def test_a_good_model_is_promoted_and_a_worse_one_is_not(run: Callable[..., Resu
     forced = json.loads(run(make_asks(ROWS, seed=9, signal=False), "--force", "--json").stdout)
     assert (forced["promoted"], forced["forced"]) == (True, True)
     assert state(tmp_path)["model.safetensors"] != files["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("fallback", "now", "used"),
+    [("static", "the static score", "once routing.classifier.llm.fallback,"), ("ml", "the shipped prior", None)],
+)
+def test_a_local_llm_is_stood_in_for_by_its_fallback(
+    run: Callable[..., Result], config_file: Callable[..., Path], fallback: str, now: str, used: str | None
+) -> None:
+    config_file(classifier={"strategy": "llm", "llm": {"model": "tiny", "fallback": fallback}})
+    result = run(make_asks(ROWS), "--dry-run")
+    out = " ".join(result.stdout.split())
+    assert f"now: {now} APGR" in out
+    assert "The strategy in force is llm: what runs now is its fallback." in out
+    assert ("The model is used once" in out) == (used is not None)
+    assert used is None or used in out
 
 
 def test_a_model_file_that_is_refused_runs_nowhere(run: Callable[..., Result], tmp_path: Path) -> None:

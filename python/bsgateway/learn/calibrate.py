@@ -98,9 +98,11 @@ def calibrate(survey: Survey, goal: Goal, now: Borders, days: float) -> Calibrat
     Raises LearningError where the log does not suffice, or no borders reach the goal.
     """
     if survey.scored < LEAST_REQUESTS:
+        named = survey.beside.verdicts
+        besides = f" (the local LLM named the tier of {named:,} more, which no border moves)" if named else ""
         raise LearningError(
-            f"{survey.scored:,} scored requests do not suffice to calibrate: {LEAST_REQUESTS} are needed; look at more "
-            "with --days"
+            f"{survey.scored:,} scored requests do not suffice to calibrate{besides}: {LEAST_REQUESTS} are needed; "
+            "look at more with --days"
         )
     table = _Table(survey, days)
     proposed = table.setting(_propose(table, goal, now))

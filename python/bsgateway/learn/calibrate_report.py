@@ -47,10 +47,20 @@ def remarks(result: Result) -> list[str]:
             f"{counts.left_out:,} rows of another strategy or model are left out: {counts.no_features:,} without "
             f"features of this version, {counts.no_words:,} without the words of the ask"
         )
+    if counts.outdated:
+        text.append(
+            f"{counts.outdated:,} rows have a verdict of another local LLM or on another question (other tiers, ranges "
+            "or descriptions), which does not count"
+        )
+    if beside.verdicts:
+        text.append(
+            f"the local LLM named the tier of {beside.verdicts:,} requests: they are not in it, as they stay in that "
+            "tier wherever its borders are; the others were scored by the fallback"
+        )
     if beside.requests:
         text.append(
             f"{beside.requests:,} requests are not in it, as no border moves them (names, tiers asked for, side "
-            f"requests); they cost ${beside.cost:,.4f} in that time, as far as it is known"
+            f"requests, verdicts of the local LLM); they cost ${beside.cost:,.4f} in that time, as far as it is known"
         )
     text += ["off-policy, from explored requests: " + line for line in lines(result.off_policy)]
     text.append(

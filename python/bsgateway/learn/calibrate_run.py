@@ -60,10 +60,11 @@ def run(
     if len(gateway.policy.tiers) < 2:
         raise LearningError(f"{order.config} has one tier only: there is no border to set")
     if order.file is not None:
-        survey, days = survey_file(order.file, gateway, scorer, advance)
+        survey, days = survey_file(order.file, gateway, scorer, advance, borders_move=True)
     else:
         with url() as dsn:
-            survey, days = asyncio.run(survey_log(dsn, order.days, gateway, scorer, advance))
+            reading = survey_log(dsn, order.days, gateway, scorer, advance, borders_move=True)
+            survey, days = asyncio.run(reading)
     _check_scored(scorer)
     old = between.of_config(gateway.config.routing)
     calibration = calibrate(survey, order.goal, old, days)

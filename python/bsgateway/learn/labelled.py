@@ -20,7 +20,8 @@ OUTCOME = frozenset(("served_group", "status", "error_class", "finish_reason"))
 """Columns that have `outcome_` before their names in an export."""
 COLUMNS = {(f"outcome_{name}" if name in OUTCOME else name): name for name in Logged.__struct_fields__}
 """The columns that training reads: their names in an export, and in the view `routing_training`."""
-OPTIONAL = frozenset(("ask",))
+OPTIONAL = frozenset(("ask", "llm_status", "llm_tier", "llm_confidence"))
+"""The words are there if they were asked for; exports of a version before lack the others."""
 
 
 class LabelledPart(Shard):

@@ -1,7 +1,8 @@
 """What a request of the log says about how good the answers of the cheapest and the dearest tier are.
 
 Each label is a score from 0 to 1 of the one, the other or both, with a weight. Several labels of one request make a
-mean by weight, and together they weigh what they add up to, but never more than 1.
+mean by weight, and together they weigh what they add up to, but never more than 1. A verdict of the local LLM counts
+only where there is no other label.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 import numpy as np
 
 from ..core import core
-from ..decision import Reason
+from ..decision import VERDICTS, Reason
 from .asks import NO_PROMPT, ask_hash
 
 
@@ -50,6 +51,15 @@ class Label(str, Enum):
         "went_on",
         0.1,
         "after the cheapest tier's answer the conversation went on with something else: it was good",
+    )
+    # An opinion of a small model on the request, not an outcome; but there may be one for every request. Fifty are set
+    # against one rating: where one request in fifty is rated or compared, both kinds count alike, and an ask that is
+    # asked a hundred times is decided by three ratings.
+    VERDICT = (
+        "verdict",
+        0.02,
+        "nothing else is known, and the local LLM (strategy llm) named the cheapest tier: it suffices, or a higher "
+        "one: it fails; the weight is times its confidence",
     )
 
 
@@ -99,6 +109,9 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     weak_score: float | None = None
     strong_score: float | None = None
     judge: str | None = None
+    llm_status: str | None = None
+    llm_tier: str | None = None
+    llm_confidence: float | None = None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Logged:
@@ -144,33 +157,42 @@ class Tiers:
 
 
 class Scores(msgspec.Struct):
-    """What is known of a request so far."""
+    """What is known of a request so far: the scores that each label gives, and what it weighs."""
 
     found: dict[Label, tuple[float | None, float | None]] = msgspec.field(default_factory=dict)
+    weights: dict[Label, float] = msgspec.field(default_factory=dict)
 
-    def add(self, label: Label, weak: float | None, strong: float | None = None) -> None:
-        """A score of the cheapest tier's answer, of the dearest's, or of both."""
+    def add(self, label: Label, weak: float | None, strong: float | None = None, confidence: float = 1.0) -> None:
+        """A score of the cheapest tier's answer, of the dearest's, or of both. `confidence`, 0-1, scales the weight.
+
+        An opinion gives way to all that is known besides: a verdict is only kept while there is nothing else.
+        """
+        if label is not Label.VERDICT:
+            self.found.pop(Label.VERDICT, None)
+            self.weights.pop(Label.VERDICT, None)
+        elif self.found:
+            return
         self.found[label] = (weak, strong)
+        self.weights[label] = label.weight * confidence
 
     def combined(self) -> tuple[float, float, float]:
         """Score of the cheapest, of the dearest (NaN where nothing is known), and the weight, at most 1."""
-        weight = min(1.0, sum(label.weight for label in self.found))
-        return _mean(self.found, 0), _mean(self.found, 1), weight
+        return self._mean(0), self._mean(1), min(1.0, sum(self.weights.values()))
 
     @property
     def source(self) -> Label:
         """The label that counts most, the first of several."""
-        return max(self.found, key=lambda label: label.weight)
+        return max(self.weights, key=self.weights.__getitem__)
 
-
-def _mean(found: Mapping[Label, tuple[float | None, float | None]], side: int) -> float:
-    known = [(label.weight, score) for label, scores in found.items() if (score := scores[side]) is not None]
-    total = sum(weight for weight, _ in known)
-    return sum(weight * score for weight, score in known) / total if total else np.nan
+    def _mean(self, side: int) -> float:
+        scores = ((self.weights[label], found[side]) for label, found in self.found.items())
+        known = [(weight, score) for weight, score in scores if score is not None]
+        total = sum(weight for weight, _ in known)
+        return sum(weight * score for weight, score in known) / total if total else np.nan
 
 
 def of_itself(row: Logged, tiers: Tiers) -> Scores:
-    """What a request says by itself: dual run, feedback and outcome."""
+    """What a request says by itself: dual run, feedback, verdict and outcome."""
     scores = Scores()
     if row.weak_score is not None and row.strong_score is not None:
         by_embedding = row.judge == "embedding"
@@ -181,6 +203,7 @@ def of_itself(row: Logged, tiers: Tiers) -> Scores:
             scores.add(Label.ERROR, 0.0)
         if row.finish_reason in REFUSALS:
             scores.add(Label.REFUSAL, 0.0)
+    _add_verdict(scores, row, tiers)
     return scores
 
 
@@ -198,6 +221,13 @@ def _add_feedback(scores: Scores, row: Logged, tiers: Tiers) -> None:
             scores.add(Label.JUDGED if judged else Label.RATING, None, row.rating)
         elif answered is not None and row.rating < 0.5:
             scores.add(Label.RATING_BETWEEN, row.rating)
+
+
+def _add_verdict(scores: Scores, row: Logged, tiers: Tiers) -> None:
+    named = tiers.rank(row.llm_tier) if row.llm_status in VERDICTS else None
+    confidence = 1.0 if row.llm_confidence is None else row.llm_confidence
+    if named is not None and confidence > 0.0:
+        scores.add(Label.VERDICT, float(named == 0), confidence=min(confidence, 1.0))
 
 
 def of_next(row: Logged, then: Logged, tiers: Tiers) -> Label | None:

@@ -30,10 +30,11 @@ REFUSED = frozenset(("content_filter", "refusal"))
 
 class Beside(msgspec.Struct):
     """Requests that no border moves, and what they cost in US dollars, as far as the log knows: served by name or with
-    a tier asked for, side requests, and those that no model can serve."""
+    a tier asked for, side requests, those that no model can serve, and `verdicts` whose tier the local LLM named."""
 
     requests: int = 0
     cost: float = 0.0
+    verdicts: int = 0
 
 
 class ExploredRow(msgspec.Struct, frozen=True, gc=False):
@@ -58,10 +59,13 @@ class Survey:
     `counts`: float64 [BUCKETS, SCORES], requests. `costs`: float64 [BUCKETS, SCORES, K], US dollars if all of them went
     to that tier. `labels`: kind -> float64 [BUCKETS, K, 5]: for each tier the sums of 1, x, x^2, y and x y over its
     labels, x the score and y the quality. `label_counts`: (kind, place of the tier) -> labels.
+
+    `borders_move`: it is for other borders than those of the gateway. The score of a verdict of the local LLM lies
+    where the tier does that it named, so it would move with them: such requests are then beside.
     """
 
-    def __init__(self, gateway: Gateway, scorer: LogScorer) -> None:
-        self._gateway, self._scorer = gateway, scorer
+    def __init__(self, gateway: Gateway, scorer: LogScorer, *, borders_move: bool = False) -> None:
+        self._gateway, self._scorer, self._borders_move = gateway, scorer, borders_move
         self.tiers = tuple(plan.name for plan in gateway.policy.tiers)
         self._places = {name: place for place, name in enumerate(self.tiers)}
         self._only = [Wishes(tier=name) for name in self.tiers]
@@ -90,6 +94,9 @@ class Survey:
             self.last = row.at
             self.requests += 1
             if not row.by_score:
+                self._note_beside(row)
+            elif self._borders_move and self._scorer.is_verdict(row):
+                self.beside.verdicts += 1
                 self._note_beside(row)
             elif raw is not None:
                 self._one(row, min(max(int(raw + row.bias + 0.5), 0), 100))

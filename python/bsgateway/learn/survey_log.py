@@ -20,21 +20,32 @@ LEAST_DAYS = 1 / 24
 
 
 def survey_file(
-    path: Path, gateway: Gateway, scorer: LogScorer, advance: Callable[[int], None] = lambda _: None
+    path: Path,
+    gateway: Gateway,
+    scorer: LogScorer,
+    advance: Callable[[int], None] = lambda _: None,
+    *,
+    borders_move: bool = False,
 ) -> tuple[Survey, float]:
     """The survey of an export, and the days from its first row to its last. Raises ReplayError."""
-    survey = Survey(gateway, scorer)
+    survey = Survey(gateway, scorer, borders_move=borders_move)
     for rows in read_file(path, advance):
         survey.take(rows)
     return survey, max((survey.last - survey.first) / 86_400, LEAST_DAYS)
 
 
 async def survey_log(
-    dsn: str, days: float, gateway: Gateway, scorer: LogScorer, advance: Callable[[int], None] = lambda _: None
+    dsn: str,
+    days: float,
+    gateway: Gateway,
+    scorer: LogScorer,
+    advance: Callable[[int], None] = lambda _: None,
+    *,
+    borders_move: bool = False,
 ) -> tuple[Survey, float]:
     """The survey of the last `days` of the log, and how many days there are in it. Raises StoreError, ReplayError."""
     until = now()
-    survey = Survey(gateway, scorer)
+    survey = Survey(gateway, scorer, borders_move=borders_move)
     async with await Store.connect(dsn) as store:
         gateway.expected = await store.expected_output(
             until - timedelta(days=expectations.DAYS), expectations.MOST_DECISIONS, expectations.LEAST_ANSWERS

@@ -24,6 +24,7 @@ from ..decision import now
 from ..errors import LearningError
 from .basis import sample
 from .fit import Settings, fit
+from .labels import Label
 from .model_file import Model
 from .protocol import bootstrap
 from .rows import Floats, Rows
@@ -42,6 +43,7 @@ FIT_FACTOR = 8
 SAMPLE_ROWS = 20_000
 """Held-out rows at most that the inputs are looked at of."""
 
+Index = npt.NDArray[np.intp]
 Target = Literal["gain", "fail"]
 Scorer = Callable[[Rows], Floats]
 
@@ -86,15 +88,17 @@ class Strength(msgspec.Struct, frozen=True):
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a training. `rows` were trained on, `held_out` measured, in `conversations`; `repeated` rows were on
-    neither side, as their ask is in the rows that were trained on. `labels` counts those that were trained on by the
-    label that counts most. `apgr` has the new model, what runs `now`, and others beside them, of which `same` may be
-    what runs now; `difference` is new less now."""
+    neither side, as their ask is in the rows that were trained on. Of `opinions` of the rows that were measured nothing
+    but a verdict of the local LLM is known: to do well on them is to agree with it. `labels` counts those that were
+    trained on by the label that counts most. `apgr` has the new model, what runs `now`, and others beside them, of
+    which `same` may be what runs now; `difference` is new less now."""
 
     better: bool
     why: str
     target: Target
     rows: int
     held_out: int
+    opinions: int
     conversations: int
     repeated: int
     labels: dict[str, int]
@@ -132,7 +136,8 @@ def train(
     chosen = usable(rows, target)
     prior = beginning(prior, rows.prompts[chosen])
     parts = split(rows.bare()[chosen], by_time, seen_by(prior))
-    held_out = rows[chosen[parts.held_out]]
+    measured = to_measure(rows.bare(), chosen[parts.held_out])
+    held_out = rows[measured]
     check_enough(held_out, len(chosen), parts.repeated)
     trained_on = take(rows, chosen[parts.train], scratch, budget(memory))
     check_both(trained_on)
@@ -205,6 +210,14 @@ def usable(rows: Rows, target: Target) -> np.ndarray[Any, np.dtype[np.intp]]:
     return np.flatnonzero(known & ~np.isnan(rows.strong) if target == "gain" else known)
 
 
+def to_measure(rows: Rows, held_out: Index) -> Index:
+    """Which of the rows at the positions `held_out` models are measured on: those with more than a verdict of the local
+    LLM, if they are enough. To agree with an opinion is no proof; it is all that can be told where there are no
+    outcomes."""
+    outcomes = held_out[rows.source[held_out] != Label.VERDICT.value]
+    return outcomes if _enough(rows[outcomes]) else held_out
+
+
 def check_both(rows: Rows) -> None:
     """Raises LearningError where `rows`, which are to be trained on, all say the same."""
     if not ((rows.weak < 0.5).any() and (rows.weak >= 0.5).any()):
@@ -214,19 +227,23 @@ def check_both(rows: Rows) -> None:
 def check_enough(held_out: Rows, rows: int, repeated: int) -> None:
     """Raises LearningError if `held_out` is too little to tell a better model by; `rows` are those with a label."""
     failed = int((held_out.weak < 0.5).sum())
-    fine = len(held_out) - failed
-    if len(held_out) < HELD_OUT_ROWS or min(failed, fine) < LEAST_OF_EACH:
+    if not _enough(held_out):
         again = f" ({repeated:,} more repeat an ask that is trained on)" if repeated else ""
         what = f"held out are {len(held_out):,} rows{again}, of which the cheap model fails {failed:,}"
         raise LearningError(_too_few(what, rows))
+
+
+def _enough(held_out: Rows) -> bool:
+    failed = int((held_out.weak < 0.5).sum())
+    return len(held_out) >= HELD_OUT_ROWS and min(failed, len(held_out) - failed) >= LEAST_OF_EACH
 
 
 def _too_few(what: str, rows: int) -> str:
     return (
         f"too few labels: {rows:,} rows have one; {what}. At least {HELD_OUT_ROWS} rows must be held out "
         f"({2 * HELD_OUT_ROWS} labelled in all), {LEAST_OF_EACH} that fail and {LEAST_OF_EACH} that do not. Labels "
-        "come from feedback, from dual runs (routing.learning.dual_run: 1%) and, with time, from outcomes; or train on "
-        "files with --jsonl"
+        "come from feedback, from dual runs (routing.learning.dual_run: 1%) and, with time, from outcomes, or are the "
+        "verdicts of the strategy llm; or train on files with --jsonl"
     )
 
 
@@ -260,6 +277,7 @@ def compared(model: Model, scores: Mapping[str, Floats], incumbent: Incumbent, h
         target="fail",
         rows=0,
         held_out=len(held_out),
+        opinions=int((held_out.source == Label.VERDICT.value).sum()),
         conversations=len(np.unique(held_out.group)),
         repeated=0,
         labels={},

@@ -32,6 +32,7 @@ from .train import (
     concluded,
     scorers,
     seen_by,
+    to_measure,
     usable,
 )
 
@@ -59,7 +60,7 @@ def train_parts(
     chosen = usable(rows, target)
     prior = beginning(prior, rows.prompts[chosen])
     sides = split(rows[chosen], by_time=True, seen=seen_by(prior))
-    train, held_out = chosen[sides.train], chosen[sides.held_out]
+    train, held_out = chosen[sides.train], to_measure(rows, chosen[sides.held_out])
     check_enough(rows[held_out], len(chosen), sides.repeated)
     check_both(rows[train])
     model = fit_parts(shards, rows, train, target, prior, settings or Settings())

@@ -24,7 +24,8 @@ NAMES = {
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a training did. `source` says where the rows come from, `log` what became of those of the log. `promoted`:
     whether the new model is the one in force now, or would be but for `dry_run`; `forced`: although it is not certain
-    that it is better. `file` has the model, None if none was written. `strategy` is the one in force."""
+    that it is better. `file` has the model, None if none was written. `strategy` is the one in force, `scorer` the same
+    or, for llm, its fallback."""
 
     created: str
     source: str
@@ -36,6 +37,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     report: str | None
     verdict: Verdict
     strategy: str
+    scorer: str
     log: Counts | None
     seconds: float
 
@@ -126,8 +128,11 @@ def _labels(verdict: Verdict, log: Counts | None) -> Iterator[tuple[str, ...]]:
 
 def _remarks(report: Report) -> Iterator[str]:
     """What a reader should know of the rows."""
-    if report.promoted and report.strategy != "ml":
-        yield f"The strategy in force is {report.strategy}: the model is used once routing.classifier.strategy is ml."
+    if report.strategy == "llm":
+        yield "The strategy in force is llm: what runs now is its fallback. The local LLM itself is not compared."
+    if report.promoted and report.scorer != "ml":
+        yield _unused(report)
+    yield from _opinions(report.verdict)
     log = report.log
     if log is None:
         return
@@ -141,6 +146,26 @@ def _remarks(report: Report) -> Iterator[str]:
         yield f"{log.old:,} requests of an older version were left out, as their text was not kept."
     if log.other:
         yield f"{log.other:,} requests have features that this version cannot read, and were left out."
+
+
+def _unused(report: Report) -> str:
+    if report.strategy == "llm":
+        return "The model is used once routing.classifier.llm.fallback, or routing.classifier.strategy, is ml."
+    return f"The strategy in force is {report.strategy}: the model is used once routing.classifier.strategy is ml."
+
+
+def _opinions(verdict: Verdict) -> Iterator[str]:
+    """How much of it all is the opinion of the local LLM."""
+    trained, source = verdict.labels.get(Label.VERDICT.value, 0), "verdicts of the local LLM (strategy llm)"
+    if trained and trained == verdict.rows:
+        yield f"All rows that were trained on are {source} and nothing else: the new model learns to imitate it."
+    elif trained:
+        yield f"{trained:,} of the rows that were trained on are {source} and nothing else; each counts little."
+    if verdict.opinions:
+        yield (
+            f"{verdict.opinions:,} of the {verdict.held_out:,} held-out rows are such verdicts, too, as there are not "
+            "enough others: there, the figures say how well a router agrees with the local LLM, not how good it is."
+        )
 
 
 def _sentence(text: str) -> str:

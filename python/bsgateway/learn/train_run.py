@@ -84,8 +84,12 @@ def run(order: Order, advance: Advance = lambda _: None) -> Report:
 
 
 def incumbent(config: Config, state: Path, prior: Model) -> Incumbent:
-    """What scores requests now: by the strategy, and by whether a model has been promoted before."""
-    if config.routing.classifier.strategy == "static":
+    """What scores requests now: by the strategy, and by whether a model has been promoted before.
+
+    Under the strategy llm that is its fallback: it is what a new model would take the place of. The local LLM answers
+    first whatever is promoted, and where its verdicts are the labels, nothing could ever agree with them better.
+    """
+    if config.routing.classifier.scorer == "static":
         return Incumbent("the static score", None, "static")
     path = model_path(config, state)
     try:
@@ -164,6 +168,7 @@ def finish(order: Order, config: Config, source: Source, trained: Trained, secon
         report=None if order.dry_run else str(page),
         verdict=verdict,
         strategy=config.routing.classifier.strategy,
+        scorer=config.routing.classifier.scorer,
         log=source.log,
         seconds=seconds,
     )

@@ -1,4 +1,4 @@
-"""Embeddings from an Ollama server, through its official client; and what its failures mean.
+"""Embeddings from an Ollama server, and what its failures mean for the texts.
 
 Nothing that is raised here quotes a text: servers repeat in their errors what they were sent.
 """
@@ -9,12 +9,9 @@ import math
 from array import array
 from collections.abc import Sequence
 
-import anyio
-import httpx
-import ollama
-
 from bsgateway.config import Embedding, resolve_env
 from bsgateway.errors import GatewayError
+from bsgateway.ollama_server import OllamaServer, ServerError
 
 MAX_DIMENSIONS = 16_000
 """Numbers of one embedding at most: as many as pgvector stores."""
@@ -23,6 +20,8 @@ CANARY = "Hello."
 """A text that any embedding model takes: when it fails too, a failure is not the fault of the texts."""
 
 PROBE_SECONDS = 10.0
+MAX_ANSWER_BYTES = 8_000_000
+"""Bytes of an answer at most: several times what the embeddings of one call take as JSON."""
 # Statuses that say nothing of the texts: where the server is, who may ask it, how busy it is, which models it has.
 _AWAY = frozenset((401, 403, 404, 405, 407, 408, 421, 425, 426, 429, 503))
 
@@ -47,10 +46,11 @@ class EmbeddingModel:
 
     def __init__(self, settings: Embedding, timeout: float | None = None) -> None:
         self.name = settings.model
-        self._timeout = settings.timeout_seconds if timeout is None else timeout
-        # The words go to the server that the operator named, and not where it sends them on to.
-        self._client = ollama.AsyncClient(
-            host=resolve_env(settings.api_base), timeout=self._timeout, follow_redirects=False
+        self._server = OllamaServer(
+            resolve_env(settings.api_base),
+            timeout=settings.timeout_seconds if timeout is None else timeout,
+            connections=1,
+            max_answer_bytes=MAX_ANSWER_BYTES,
         )
 
     async def embed(self, texts: Sequence[str]) -> list[array[float]]:
@@ -59,35 +59,21 @@ class EmbeddingModel:
         Raises ModelAway or CallFailed, after `timeout_seconds` at the latest.
         """
         try:
-            # The client's own time-out starts anew with each part of an answer. Not asyncio.wait_for, which before
-            # Python 3.12 can lose a cancellation that comes together with the answer.
-            with anyio.fail_after(self._timeout):
-                answer = await self._client.embed(model=self.name, input=texts)
-        except ollama.ResponseError as error:
-            raise _by_status(error.status_code) from None
-        except (ConnectionError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.ProxyError):
-            raise ModelAway("unreachable") from None
-        except (TimeoutError, httpx.TimeoutException):
-            raise CallFailed("timeout") from None
-        except httpx.HTTPError:
-            raise CallFailed("connection_lost") from None
-        except (ValueError, TypeError, AttributeError, RecursionError):  # not the JSON that was expected
-            raise CallFailed("malformed_answer") from None
-        return _checked(answer.embeddings, len(texts))
+            embeddings = await self._server.embed(self.name, texts)
+        except ServerError as error:
+            raise _meaning(error) from None
+        return _checked(embeddings, len(texts))
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()  # type: ignore[no-untyped-call]
+        await self._server.close()
 
 
 async def probe(settings: Embedding) -> str | None:
     """Ask for one embedding: what is wrong and what to do about it; None when all is well. For `bsgateway doctor`."""
     timeout = min(PROBE_SECONDS, settings.timeout_seconds)
     where = resolve_env(settings.api_base) or "the default address of Ollama"
-    try:
-        model = EmbeddingModel(settings, timeout)
-    except ValueError:
-        return f"{where} is not an address: correct routing.collector.embedding.api_base"
+    model = EmbeddingModel(settings, timeout)
     try:
         await model.embed([CANARY])
     except ModelAway as error:
@@ -101,6 +87,15 @@ async def probe(settings: Embedding) -> str | None:
     finally:
         await model.close()
     return None
+
+
+def _meaning(error: ServerError) -> ModelAway | CallFailed:
+    if error.status is not None:
+        return _by_status(error.status)
+    if error.kind == "unreachable":
+        return ModelAway(error.kind)
+    # The log's own words for them, which operators know from routing_texts.
+    return CallFailed({"disconnected": "connection_lost", "bad_answer": "malformed_answer"}.get(error.kind, error.kind))
 
 
 def _by_status(status: int) -> ModelAway | CallFailed:

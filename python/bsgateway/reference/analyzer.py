@@ -30,7 +30,8 @@ class Analysis:
     `learned`: what the model in force makes of it: its id, the probability 0-1, and contributions whose points add up
     to 100 times the probability (see `LearnedModel.explain`); None without one. `bound`: what in the conversation
     belongs to the model or provider that wrote it, some of `BOUND_STATES`. `ask` and `system` are the first
-    `capture_chars` characters of those texts, or empty when capture is off.
+    `capture_chars` characters of those texts, or empty when capture is off. `ask_tail` is the last `tail_chars`
+    characters of an ask that is longer than `capture_chars`, and empty for any other.
     """
 
     format: str
@@ -48,6 +49,7 @@ class Analysis:
     tokens_exact: bool
     max_output_tokens: int | None
     ask: str = field(repr=False)  # a repr ends up in logs
+    ask_tail: str = field(repr=False)
     system: str = field(repr=False)
 
 
@@ -58,6 +60,7 @@ class Analyzer:
     token counts where `token_count` reaches 20 to 100. `exact_token_bytes`: bytes of new text per request that are
     counted exactly. `capture_chars`: how much of ask and system prompt to hand back, 0 for none. `memo_bytes`: memory
     for what is remembered of texts from one request to the next, 0 for none. `encoding`: whose tokens are counted.
+    `tail_chars`: how much of the end of an ask to hand back that is longer than `capture_chars`, 0 for none.
     Raises ValueError naming what is wrong.
     """
 
@@ -71,13 +74,14 @@ class Analyzer:
         capture_chars: int,
         memo_bytes: int,
         encoding: str,
+        tail_chars: int = 0,
     ) -> None:
         shares = proportions(weights)
         marks = tuple(token_thresholds)
         if len(marks) != 5 or not 0 < marks[0] < marks[1] < marks[2] < marks[3] < marks[4]:
             raise ValueError("token_thresholds must be five ascending positive token counts")
-        if min(exact_token_bytes, capture_chars, memo_bytes) < 0:
-            raise ValueError("exact_token_bytes, capture_chars and memo_bytes must not be negative")
+        if min(exact_token_bytes, capture_chars, tail_chars, memo_bytes) < 0:
+            raise ValueError("exact_token_bytes, capture_chars, tail_chars and memo_bytes must not be negative")
         self._weights = shares
         self._marks = marks
         self._complex = Lexicon(complex_keywords)
@@ -85,6 +89,7 @@ class Analyzer:
         self._encoding = checked(encoding)
         self._budget = exact_token_bytes
         self._capture = capture_chars
+        self._tail = tail_chars
         self._memo = Memo(memo_bytes)
         self._model: LearnedModel | None = None
 
@@ -121,6 +126,7 @@ class Analyzer:
             tokens_exact=tokens.exact,
             max_output_tokens=max_output_tokens(body),
             ask=ask.text[: self._capture],
+            ask_tail=ask.text[-self._tail :] if self._tail and len(ask.text) > self._capture else "",
             system=system[: self._capture],
         )
 

@@ -18,6 +18,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::{Map, Value};
 
 const CAPTURED: usize = 40;
+const TAIL: usize = 7;
 const FORMATS: [Format; 5] =
     [Format::Chat, Format::Messages, Format::Responses, Format::Completions, Format::GenerateContent];
 const NEEDS: [&str; 10] = [
@@ -55,6 +56,7 @@ fn analyzer(exact_token_bytes: usize, memo_bytes: usize) -> Analyzer {
         simple_keywords: keywords::SIMPLE.map(String::from).to_vec(),
         exact_token_bytes,
         capture_chars: CAPTURED,
+        tail_chars: TAIL,
         memo_bytes,
         encoding: Encoding::default(),
     };
@@ -99,6 +101,7 @@ fn check(body: &Value, format: Format) {
             assert_eq!(other.features[at], analysis.features[at], "{name} depends on the budget: {body}");
         }
         assert_eq!((&other.needs, &other.ask), (&analysis.needs, &analysis.ask), "the budget changes {body}");
+        assert_eq!(other.ask_tail, analysis.ask_tail, "the budget changes {body}");
         assert_eq!(other.bound, analysis.bound, "the budget changes {body}");
     }
     assert_eq!(ESTIMATING.analyze(body, format), estimated, "another estimate at second sight of {body}");
@@ -141,6 +144,8 @@ fn assert_sound(analysis: &Analysis, body: &Value) {
         context()
     );
     assert!(feature("ask_bytes") >= Some(analysis.ask.len() as f64), "{}", context());
+    let whole = feature("ask_bytes") == Some(analysis.ask.len() as f64);
+    assert_eq!(analysis.ask_tail.chars().count(), if whole { 0 } else { TAIL }, "{}", context());
 }
 
 /// A body made of known names, of values that mean something, and of anything else now and then.

@@ -25,7 +25,10 @@ SELECT
     label_source,
     weak_score,
     strong_score,
-    judge
+    judge,
+    llm_status,
+    llm_tier,
+    llm_confidence
 FROM routing_training
 WHERE decision_id >= bsg_uuid7_floor(:since)
   AND decision_id < coalesce(bsg_uuid7_floor(:until), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
