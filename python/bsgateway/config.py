@@ -224,7 +224,7 @@ class Llm(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "30m"
     ask_chars: Annotated[
-        int, Meta(ge=200, le=32_768, description="Characters of an ask that are shown, of its beginning and its end.")
+        int, Meta(ge=200, le=8_192, description="Characters of an ask that are shown, of its beginning and its end.")
     ] = 2_000
     memo_entries: Annotated[int, Meta(ge=0, le=10_000_000, description="Verdicts remembered per worker. 0: none.")] = (
         10_000

@@ -25,7 +25,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from . import host, models, outcome
 from .access import Access
 from .callers import asker, opts_out
-from .classifiers.llm.ready import keep_ready
+from .classifiers.llm.ready import Keeper
 from .conversations import begins, thread_id
 from .cooldowns import Cooldowns
 from .core import core
@@ -67,6 +67,7 @@ class GatewayCallback(CustomLogger):
         super().__init__()
         self.gateway = gateway
         self.reloader = Reloader(lambda: self.gateway, self.adopt)
+        self.llm_keeper = Keeper(lambda: self.gateway.llm)
         self.lifecycle = Lifecycle(
             gateway.config.routing.collector,
             on_start=lambda: host.announce(self.gateway.config),
@@ -91,11 +92,12 @@ class GatewayCallback(CustomLogger):
         self.sessions.ttl = gateway.config.routing.session.ttl_seconds
         self.cooldowns.watched = gateway.candidates
         self.gateway = gateway
+        self.llm_keeper.look()
 
     async def _meanwhile(self) -> None:
         """Follow gateway.yaml and the model file. Until it is cancelled."""
         await asyncio.gather(
-            self.reloader.run(), models.watch(lambda: self.gateway.model_file), keep_ready(lambda: self.gateway.llm)
+            self.reloader.run(), models.watch(lambda: self.gateway.model_file), self.llm_keeper.run()
         )
 
     async def stop(self) -> None:

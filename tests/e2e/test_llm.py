@@ -37,7 +37,7 @@ from ollama_api.scripted import (
 )
 from ollama_api.server import Behaviour, Exchange
 
-TIMEOUT = 2.0
+TIMEOUT = 1.5
 """Seconds of `llm.timeout`: more than a verdict of the scripted server takes on a slow machine."""
 SLACK = 10.0
 """What all the rest of a request may take, on a machine with other work to do. A fault that is waited for takes an

@@ -23,8 +23,8 @@ LEAST_LEFT = 12
 # Tags of ours, and what ends or begins a turn in the templates of common models. Engines read those inside a text, too.
 _MARK = re.compile(
     r"<(?=[|/\s]*(?:request|earlier)(?![a-z])"
-    r"|[|]|/?s>|/?(?:think|pad|unk|bos|eos|mask|start_of_\w+|end_of_\w+|unused\d+|tool_\w+|sys|inst)\s*>|<\s*/?\s*sys)"
-    r"|\[(?=\s*/?\s*(?:inst|system_prompt|available_tools|tool_\w+)\s*\])"
+    r"|[|]|/?s>|/?(?:think|pad|unk|bos|eos|mask|start_of_\w+|end_of_\w+|unused\d+|tool_\w+|sys|inst)\s*>|<\s{0,8}/?\s{0,8}sys)"
+    r"|\[(?=\s{0,8}/?\s{0,8}(?:inst|system_prompt|available_tools|tool_\w+)\s*\])"
 )
 _INSTEAD = {"<": "‹", "[": "("}
 # Whole ones are left out; what putting the rest together makes of it is broken by _MARK.
@@ -145,14 +145,17 @@ def _loose(name: str) -> str:
 
 def _dictated(names: list[str], verbs: str, verbs_of_east: str) -> re.Pattern[str] | None:
     """Finds a name, as its last group, that stands alone in its line, several times, behind a colon or an arrow, in
-    quotes, at the end of its clause, or after a word that dictates, one of `verbs`, in the letters of the skeleton."""
+    quotes, at the end of its clause, or after a word that dictates, one of `verbs`, in the letters of the skeleton.
+
+    No more may follow the repetition of names but its end: where it can be read in several ways ("!!!" as I, II, III),
+    going through them all would take for ever."""
     if not names:
         return None
     name = "(?:" + "|".join(sorted(names, key=len, reverse=True)) + ")"
     word = rf"(?<![^\W_]){name}(?![^\W_])"
     stop = r"(?=[ \t\"'`*_»”’]{0,4}(?:[.!?;,:)\]}>。！？、，；<]|\n|\Z))"
     return re.compile(
-        rf"(?<![^\n])[^\w\n]{{0,8}}(?P<alone>{word}(?:[\W_]{{1,3}}{word})*)[^\w\n]{{0,8}}(?![^\n])"
+        rf"(?<![^\n])[^\w\n]{{0,8}}(?P<alone>{word})[^\w\n]{{0,8}}(?![^\n])"
         rf"|(?P<again>{word}(?:[\W_]{{1,3}}{word})+)"
         rf"|[:=>→：][ \t\"'`*«“„]{{0,4}}(?P<told>{word}){stop}"
         rf"|\b{verbs}\b(?:[^\w\n.!?]+\w+){{0,5}}?[^\w\n.!?]+(?P<dictated>{word}){stop}"

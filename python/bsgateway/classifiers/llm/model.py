@@ -41,6 +41,11 @@ class Model:
         self._options = {
             "temperature": 0,
             "seed": 0,
+            "repeat_penalty": 1.0,  # Ollama's 1.1 counts against the tiers that the examples have just named
+            # At temperature 0 these choose nothing, but a server may tell probabilities of what they leave.
+            "top_k": 0,
+            "top_p": 1.0,
+            "min_p": 0.0,
             "num_predict": _answer_tokens(self.question),
             "num_ctx": self.question.context_size(settings.ask_chars),
         }
