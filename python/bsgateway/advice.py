@@ -67,6 +67,7 @@ def _local_llm(routing: Routing, model_list: Sequence[dict[str, Any]], candidate
         served = find_target(msgspec.structs.replace(llm, model=name, api_base=None), model_list)
         if target is not None and served is not None and _alike(served, target):
             found = f"{target.model!r} serves {name!r} as well: verdicts wait while it writes answers"
+            found += ", or is loaded with another num_ctx"
             yield "warning", (*place, "model"), found, "name a small model that serves no tier"
     if target is not None and target.model.endswith(("-cloud", ":cloud")):
         found = f"{target.model!r} runs at ollama.com: every ask leaves this network, before any tier is chosen"

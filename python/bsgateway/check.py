@@ -369,8 +369,8 @@ def _collector(routing: Routing, data: dict[str, Any]) -> Iterator[Finding]:
     if collector.embedding is not None and collector.text == "none":
         hint = "set collector.text to redacted, or remove embedding"
         yield (*place, "embedding"), "has nothing to embed: collector.text is none", hint
-    if collector.embedding is not None and not _is_http(resolve_env(collector.embedding.api_base)):
-        yield (*place, "embedding", "api_base"), "is not the URL of a server", "for example http://127.0.0.1:11434"
+    if collector.embedding is not None:
+        yield from _ollama_address(resolve_env(collector.embedding.api_base), (*place, "embedding", "api_base"))
     yield from _spool(collector, (*place, "spool", "directory"))
     days, text_days = collector.retention_days, collector.text_retention_days
     # Only if it was written down: the default gives way to a shorter retention_days.
@@ -402,11 +402,13 @@ def _llm(routing: Routing, model_list: list[dict[str, Any]]) -> Iterator[Finding
             hint = "give the name of a small model in Ollama, such as qwen3:0.6b"
             yield (*place, "model"), "is needed by the strategy llm", hint
         return
-    if find_target(llm, model_list) is None:
+    target = find_target(llm, model_list)
+    if target is not None and not target.model:
+        yield (*place, "model"), f"{llm.model!r} names no model", "give the name of a small model in Ollama"
+    if target is None:
         hint = "give a name of Ollama's, or of a model of model_list that Ollama serves"
         yield (*place, "model"), f"{llm.model!r} is a model of model_list that Ollama does not serve", hint
-    if not _is_http(resolve_env(llm.api_base)):
-        yield (*place, "api_base"), "is not the URL of a server", "for example http://127.0.0.1:11434"
+    yield from _ollama_address(resolve_env(llm.api_base), (*place, "api_base"))
 
 
 def _is_none(share: str) -> bool:
@@ -419,6 +421,14 @@ def _database_url(collector: Collector, place: Place) -> Iterator[Finding]:
     if url is not None and describe(url) == NOT_A_URL:
         hint = "write postgresql://user:password@host:port/database, with %2F for a slash in the password"
         yield place, "is not the URL of a PostgreSQL", hint
+
+
+def _ollama_address(url: str | None, place: Place) -> Iterator[Finding]:
+    if not _is_http(url):
+        yield place, "is not the URL of a server", "for example http://127.0.0.1:11434"
+    elif url is not None and "@" in urlsplit(url).netloc:
+        found = "has a user or a password, which Ollama's client does not send"
+        yield place, found, "leave them out; OLLAMA_API_KEY in the environment is sent as a bearer token"
 
 
 def _is_http(url: str | None) -> bool:

@@ -36,6 +36,8 @@ Text = Annotated[str, Meta(min_length=1)]
 Sentence = Annotated[str, Meta(min_length=1, max_length=500)]
 SHARE = r"^(100|[0-9]{1,2}(\.[0-9]+)?)%$"
 """How a share of a hundred is written."""
+DURATION = r"^[1-9][0-9]*(s|m|h)$"
+"""How a time is written that is handed on to Ollama."""
 
 
 class Tier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -208,17 +210,17 @@ class Llm(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "static"
     max_concurrent: Annotated[
         int, Meta(ge=1, le=256, description="Requests with the model at once, per worker; OLLAMA_NUM_PARALLEL at most.")
-    ] = 2
+    ] = 1
     max_waiting: Annotated[
         int, Meta(ge=0, le=10_000, description="Requests that may wait for their turn, per worker, within `timeout`.")
     ] = 8
     open_after: Annotated[
         int, Meta(ge=1, le=1_000, description="Failures in a row after which the model is left alone until it answers.")
-    ] = 2
+    ] = 3
     keep_alive: Annotated[
         str,
         Meta(
-            pattern=r"^[1-9][0-9]*(s|m|h)$",
+            pattern=DURATION,
             description="How long Ollama keeps the model loaded after the last question; while the gateway runs it is "
             "kept loaded.",
         ),

@@ -36,7 +36,7 @@ from .models import ModelFile, model_path
 from .names import MAX_NAME, Names, Route
 from .policy import Choice, Demand, Policy
 from .rows import clean
-from .sessions import Session
+from .sessions import Session, as_scored_by
 from .side_requests import is_side_request
 from .wishes import Wisher, Wishes, spoken
 
@@ -259,7 +259,7 @@ class Gateway:
         demand, wishes, settings = pending.demand, pending.wishes, self.config.routing.classifier.llm
         if demand.side or wishes.tier is not None or (session is not None and demand.tool_turn):
             return LlmStatus.NOT_NEEDED
-        if len(self.policy.tiers) == 1 or (wishes.min_tier is not None and wishes.min_tier == wishes.max_tier):
+        if self.policy.is_settled(wishes):
             return LlmStatus.NOT_NEEDED
         if settings.when == "uncertain":
             distance, confidence = self.policy.certainty(score, wishes.bias)
@@ -306,6 +306,7 @@ class Gateway:
         scored, wishes = pending.scored, pending.wishes
         if scored is None:
             return self.policy.fall_back(wishes, excluded)
+        session = as_scored_by(session, scored.strategy.value)
         return self.policy.choose(
             scored.raw_score, pending.demand, wishes, session, now, excluded, self.expected, drawn
         )

@@ -96,9 +96,7 @@ class GatewayCallback(CustomLogger):
 
     async def _meanwhile(self) -> None:
         """Follow gateway.yaml and the model file. Until it is cancelled."""
-        await asyncio.gather(
-            self.reloader.run(), models.watch(lambda: self.gateway.model_file), self.llm_keeper.run()
-        )
+        await asyncio.gather(self.reloader.run(), models.watch(lambda: self.gateway.model_file), self.llm_keeper.run())
 
     async def stop(self) -> None:
         """Write what is left of the log. Awaited once, when the proxy shuts down."""
@@ -268,7 +266,8 @@ class GatewayCallback(CustomLogger):
         model = gateway.models[choice.model]
         easy = gateway.policy.is_easy(choice.score, choice.tier)
         size = demand.context_tokens
-        left = after(session, choice.tier, model.name, model.family, choice.score, size, time.time(), easy)
+        scorer = "" if pending.scored is None else pending.scored.strategy.value
+        left = after(session, choice.tier, model.name, model.family, choice.score, size, time.time(), easy, scorer)
         self.sessions.put(self._redis, thread, left if FOREIGN.isdisjoint(changes) else with_stranger(left))
         return thread
 

@@ -120,8 +120,9 @@ class OllamaServer:
     ) -> ChatAnswer:
         """What the model says to `messages`, each with `role` and `content`.
 
-        `format` is a JSON schema. What is None is not sent: servers refuse `think` for models that do not know it (see
-        `thinks`). Servers before 0.12.11 leave `top_logprobs` (1-20) unheeded.
+        `format` is a JSON schema. What is None is not sent: a model that can think does so unless `think` is False (see
+        `thinks`), and servers refuse True for one that cannot. Servers before 0.12.11 leave `top_logprobs` (1-20)
+        unheeded.
         """
         answer = await self._answer(
             lambda client: client.chat(

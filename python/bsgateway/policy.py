@@ -187,6 +187,11 @@ class Policy:
         seats = [plan for plan in self.tiers[: high + 1] if plan in seats] if seats else [self.tiers[0]]
         return any(self._objection(case, plan, model) is None for plan in seats)
 
+    def is_settled(self, wishes: Wishes) -> bool:
+        """Whether the limits leave one tier only."""
+        low, high = self._limits(wishes)
+        return low == high
+
     def is_easy(self, score: int, tier: str) -> bool:
         """Whether `score` belongs to a tier below `tier`."""
         return self._by_score[score] < self._index[tier]

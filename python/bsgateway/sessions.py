@@ -44,7 +44,7 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     `tier` and `model` are where it went, `score` is its score with all biases, `context_tokens` its size, `at` when it
     was, in seconds since 1970. `families` are those of all models that ever answered in it (see `catalog.Model`),
     the newest last. `easy` counts the last requests in a row, steps of tool loops too, that a lower tier could have
-    served, by their score.
+    served, by their score. `scorer` is what made the score: the numbers of two are not alike.
     """
 
     tier: str
@@ -54,6 +54,7 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     at: float
     families: tuple[str, ...] = ()
     easy: int = 0
+    scorer: str = ""
 
 
 def after(
@@ -65,11 +66,20 @@ def after(
     context_tokens: int,
     at: float,
     easy: bool = False,
+    scorer: str = "",
 ) -> Session:
     """What a request that went to `model` of `tier` leaves behind, in a conversation of which `previous` is known.
     `easy`: its score belongs to a lower tier."""
     row = previous.easy + 1 if easy and previous is not None else int(easy)
-    return Session(tier, model, score, context_tokens, at, _families(previous, family), row)
+    return Session(tier, model, score, context_tokens, at, _families(previous, family), row, scorer)
+
+
+def as_scored_by(session: Session | None, scorer: str) -> Session | None:
+    """`session` for a request that `scorer` has scored. A score of another one, such as the local LLM's when it has
+    just failed, says nothing of whether the newest ask is harder: only the tier counts then."""
+    if session is None or session.scorer in (scorer, ""):
+        return session
+    return msgspec.structs.replace(session, score=100)
 
 
 def with_stranger(session: Session) -> Session:

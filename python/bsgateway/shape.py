@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 
-from .config import json_schema
+from .config import DURATION, SHARE, json_schema
 from .document import Place
 
 Finding = tuple[Place, str, str]
@@ -89,6 +89,8 @@ def _plain(error: jsonschema.ValidationError) -> str:
 
 
 # jsonschema's own messages quote the whole instance, which may hold a password: say what is expected instead.
+_FORMS = {SHARE: "a share such as 10%, of 100% at most", DURATION: "a whole number of s, m or h, such as 30m"}
+"""What the patterns of options stand for."""
 _SCHEMA_MESSAGES: dict[str, Callable[[Any], str]] = {
     "type": lambda error: f"must be {_type_names([error])}, not {_type_name(error.instance)}",
     "anyOf": lambda error: f"must be {_type_names(error.context)}, not {_type_name(error.instance)}",
@@ -100,8 +102,7 @@ _SCHEMA_MESSAGES: dict[str, Callable[[Any], str]] = {
     "maxItems": lambda error: f"takes at most {error.validator_value} item(s)",
     "minLength": lambda error: "must not be empty",
     "maxLength": lambda error: f"must not be longer than {error.validator_value} characters",
-    # Of all options only shares of a hundred have one.
-    "pattern": lambda error: "must be a share such as 10%, of 100% at most",
+    "pattern": lambda error: f"must be {_FORMS[error.validator_value]}",
     "minProperties": lambda error: "must not be empty",
 }
 

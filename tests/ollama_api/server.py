@@ -185,7 +185,7 @@ class ApiServer:
         self.connections += 1
         self.opened += 1
         try:
-            with suppress(ConnectionError, asyncio.CancelledError):
+            with suppress(ConnectionError, asyncio.CancelledError, h11.RemoteProtocolError):
                 http = h11.Connection(h11.SERVER)
                 async for call in _calls(http, reader):
                     self.calls.append(call)

@@ -351,6 +351,11 @@ IN_ROUTING: dict[str, tuple[str, int, str, str, str]] = {
         "collector:\n  embedding: {model: m, api_base: 'http://h:x'}", 15, "routing.collector.embedding.api_base",
         "is not the URL of a server", "for example http://127.0.0.1:11434",
     ),
+    "a server with a password": (
+        "classifier: {llm: {model: m, api_base: 'http://u:p@h:1'}}", 14, "routing.classifier.llm.api_base",
+        "has a user or a password, which Ollama's client does not send",
+        "leave them out; OLLAMA_API_KEY in the environment is sent as a bearer token",
+    ),
     "a spool in a file": (
         "collector:\n  spool: {directory: /dev/null}", 15, "routing.collector.spool.directory",
         "is not a directory", "name another, or remove the file that is there",
@@ -366,6 +371,14 @@ IN_ROUTING: dict[str, tuple[str, int, str, str, str]] = {
     "a spool that is switched off": (
         "collector:\n  spool: false", 15, "routing.collector.spool", "must be object, not boolean",
         "write { enabled: false }",
+    ),
+    "a local LLM kept for a number without a unit": (
+        'classifier:\n  llm: {model: tiny, keep_alive: "30"}', 15, "routing.classifier.llm.keep_alive",
+        "must be a whole number of s, m or h, such as 30m", "",
+    ),
+    "a local LLM that is a prefix only": (
+        "classifier:\n  llm: {model: ollama_chat/}", 15, "routing.classifier.llm.model",
+        "'ollama_chat/' names no model", "give the name of a small model in Ollama",
     ),
     "a judge that does not say who": (
         "learning:\n  judge: {method: llm}", 15, "routing.learning.judge.model", "is needed by the method 'llm'",
@@ -654,6 +667,7 @@ SECRET = "hunter2secret"
         f"collector: {{database_url: 'mysql://u:{SECRET}@h/d'}}",
         f"collector: {{database_url: 'postgresql://u:p/{SECRET}@h/d'}}",
         f"collector: {{embedding: {{model: m, api_base: 'u:{SECRET}@h'}}}}",
+        f"classifier: {{llm: {{model: m, api_base: 'http://u:{SECRET}@h:1'}}}}",
         f"collector: [{SECRET}]",
         f"collector: {{flush_seconds: {SECRET}}}",
         f"classifier: {{static: {SECRET}}}",

@@ -93,7 +93,21 @@ def test_pauses_grow_up_to_a_bound_and_begin_anew() -> None:
     assert all(most / 2 <= pause <= most for pause, most in zip(pauses(12), whole, strict=True))
     with circuit.probe():
         pass
+    circuit.succeeded()
     assert pauses(1)[0] <= FIRST_PAUSE
+
+
+def test_a_model_that_answers_nothing_but_probes_is_left_alone_for_longer_each_time() -> None:
+    circuit = make(1)
+    pauses = []
+    for _ in range(8):
+        circuit.failed(TIMEOUT)
+        pauses.append(circuit.pause())
+        with circuit.probe():
+            pass
+        assert circuit.is_closed
+    whole = [min(LAST_PAUSE, FIRST_PAUSE * 2**number) for number in range(8)]
+    assert all(most / 2 <= pause <= most for pause, most in zip(pauses, whole, strict=True))
 
 
 def test_it_says_once_that_it_opens_and_once_that_it_closes(caplog: pytest.LogCaptureFixture) -> None:
@@ -102,7 +116,10 @@ def test_it_says_once_that_it_opens_and_once_that_it_closes(caplog: pytest.LogCa
     for _ in range(10):
         circuit.failed(UNREACHABLE)
     circuit.trip(TIMEOUT)
-    assert messages(caplog) == ["the local LLM qwen3:0.6b is left alone until it answers a probe: unreachable"]
+    assert messages(caplog) == [
+        "the local LLM qwen3:0.6b is left alone until it answers a probe: unreachable; `bsgateway doctor` says what to "
+        "do"
+    ]
     clock.now += 12.5
     with pytest.raises(ProbeFailed), circuit.probe():
         raise ProbeFailed

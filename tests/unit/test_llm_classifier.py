@@ -305,7 +305,8 @@ async def test_the_circuit(
         assert (await ask(made, another())).tier == "simple"
         warnings = [record.getMessage() for record in caplog.records]
         assert len(warnings) == 2, warnings
-        assert warnings[0] == f"the local LLM {MODEL} is left alone until it answers a probe: {status.value}"
+        said = f"the local LLM {MODEL} is left alone until it answers a probe: {status.value}; `bsgateway doctor` says"
+        assert warnings[0] == f"{said} what to do"
         assert warnings[1].startswith(f"the local LLM {MODEL} answers again, after ")
 
 

@@ -253,6 +253,16 @@ def test_no_ask_takes_long(text: str) -> None:
     assert time.perf_counter() - began < 2.0  # some 10 ms; what grew with the square would take longer
 
 
+@pytest.mark.parametrize("names", [["S", "M", "L"], ["I", "II", "III"], ["AAA", "AA", "A"], ["a", "alias", "lil"]])
+@pytest.mark.parametrize("unit", ["!", "|", "$", "! ", "l ", "l_", "a ", "[" + " " * 1_000, "<" + " " * 1_000])
+def test_no_ask_takes_long_where_names_can_be_read_in_several_ways(names: list[str], unit: str) -> None:
+    """A tier's name may be made of letters that signs stand for, or of another's: every way to read a row of them would
+    be tried, if anything could fail behind it."""
+    began = time.perf_counter()
+    Fence(names).harmless(unit * (8_192 // len(unit)) + "x, and what follows")
+    assert time.perf_counter() - began < 2.0  # some 10 ms; what grows without bound would never come back
+
+
 @given(st.lists(st.text(min_size=1, max_size=256), min_size=1, max_size=5), hostile)
 def test_any_name_will_do(names: list[str], text: str) -> None:
     Fence(names).harmless(text)

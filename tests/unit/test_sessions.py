@@ -18,6 +18,7 @@ from bsgateway.sessions import (
     Sessions,
     _Breaker,
     after,
+    as_scored_by,
     with_stranger,
 )
 
@@ -50,6 +51,19 @@ class TestAfter:
         assert known.families == (STRANGER, "anthropic")
         assert with_stranger(known) == known
         assert after(known, "medium", "middle", "anthropic", 50, 900, 0.0).families == (STRANGER, "anthropic")
+
+
+class TestAsScoredBy:
+    def test_a_score_of_another_scorer_is_no_measure(self) -> None:
+        known = after(None, "simple", "small", "openai", 15, 900, 0.0, scorer="llm")
+        assert as_scored_by(known, "llm") is known
+        other = as_scored_by(known, "static")
+        assert other is not None
+        assert other.score == 100
+
+    def test_what_was_remembered_before_scorers_were_counts_as_it_did(self) -> None:
+        assert as_scored_by(session(), "static") == session()
+        assert as_scored_by(None, "static") is None
 
 
 class Clock:

@@ -53,12 +53,13 @@ class Circuit:
     def follow(self, former: Circuit) -> None:
         """Go on from where `former`, of the same server and model, stands."""
         self.state = CircuitState.CLOSED if former.is_closed else CircuitState.OPEN  # its probe ends with it
-        self._failures, self._probes, self._since = former._failures, former._probes, former._since
+        # Pauses begin anew: the other configuration may be what mends it.
+        self._failures, self._since = former._failures, former._since
 
     def succeeded(self) -> None:
         """A request was answered. One that was sent before the circuit opened does not close it: a probe will."""
         if self.is_closed:
-            self._failures = 0
+            self._failures = self._probes = 0
 
     def failed(self, kind: LlmStatus) -> None:
         """A request was not answered."""
@@ -70,8 +71,14 @@ class Circuit:
     def trip(self, kind: LlmStatus) -> None:
         """Open, whatever was before: the model is known not to answer."""
         if self.is_closed:
-            self.state, self._probes, self._since = CircuitState.OPEN, 0, self._clock()
-            log.warning("the local LLM %s is left alone until it answers a probe: %s", self._name, kind.value)
+            # The pauses go on growing until a request is answered: a model that is quick about the probe alone would
+            # cost some requests their whole time-out every second.
+            self.state, self._since = CircuitState.OPEN, self._clock()
+            log.warning(
+                "the local LLM %s is left alone until it answers a probe: %s; `bsgateway doctor` says what to do",
+                self._name,
+                kind.value,
+            )
 
     @contextmanager
     def probe(self) -> Iterator[None]:
@@ -87,5 +94,6 @@ class Circuit:
         log.warning("the local LLM %s answers again, after %.1f s", self._name, self._clock() - self._since)
 
     def pause(self) -> float:
-        """Seconds to wait before the next probe: longer with each that failed, and not the same for all workers."""
+        """Seconds to wait before the next probe: longer with each since a request was answered, and not the same in all
+        workers."""
         return delay(self._probes, FIRST_PAUSE, LAST_PAUSE)

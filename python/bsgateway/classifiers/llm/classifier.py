@@ -138,8 +138,11 @@ class LlmClassifier:
         return verdict
 
     def _abandoned(self, call: Call) -> None:
-        # That clients hang up says nothing of the model, and neither does a call that it never saw.
-        if call.missed and call.asked_at is not None:
+        # That clients hang up says nothing of the model, and neither does a call that it never saw, or, as the event
+        # loop was busy, had less time for than it usually takes.
+        if not call.missed or call.asked_at is None:
+            return
+        if time.perf_counter() - call.asked_at >= self._model.usual_seconds:
             self._count_failure(LlmStatus.TIMEOUT)
 
     def _count_failure(self, kind: LlmStatus) -> None:
