@@ -122,6 +122,7 @@ async def test_header_row_and_upstream_agree(
         "would_use": None,
         "changes": None,
         "ignored": None,
+        "llm": None,
     }
     assert event["loop"] == "uvloop"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,10 @@ def test_a_model_that_answers(examined: Examined, server: ScriptedOllama) -> Non
     assert {body["model"] for body in server.asked("chat") + server.asked("load") + server.asked("show")} == {MODEL}
     asks = [body["messages"][-1]["content"] for body in server.asked("chat")]
     assert len(set(asks)) == len(asks) == 4, "no ask is known to the server before"
+    # The server hears of it in a thread of its own.
+    over = time.monotonic() + 10
+    while (server.in_flight, server.connections) != (0, 0) and time.monotonic() < over:
+        time.sleep(0.01)
     assert (server.in_flight, server.connections) == (0, 0)
 
 
