@@ -18,7 +18,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import msgspec
 import uvloop
-from benches.llm_accuracy import INJECTED, measure_accuracy
+from benches.llm.accuracy import INJECTED, measure_accuracy
 from benches.machine import about
 from benches.proxy.processes import BenchError
 from rich.console import Console

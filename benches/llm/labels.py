@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benches.llm_accuracy import ASKS, PLACES, read
+from benches.llm.accuracy import ASKS, PLACES, read
 
 from bsgateway.check import load_config
 from bsgateway.classifiers.llm.prompt import bands_of

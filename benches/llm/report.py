@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benches.llm_accuracy import LIMITS
+from benches.llm.accuracy import LIMITS
 from rich.console import Console
 from rich.table import Table
 

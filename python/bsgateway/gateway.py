@@ -246,12 +246,17 @@ class Gateway:
         analysis, scored = pending.analysis, pending.scored
         if self.llm is None or analysis is None or scored is None:
             return pending
-        if (status := self._unasked(pending, session, scored.raw_score)) is not None:
-            verdict = self.llm.unasked(status)
+        try:
+            status = self._unasked(pending, session, scored.raw_score)
+            question = status or request_of(analysis, body, pending.call_type)
+        except Exception as error:  # ours, and the fallback's score is there
+            log.error("the local LLM could not be asked: %s", type(error).__name__)
+            question = LlmStatus.FAILED
+        if isinstance(question, LlmStatus):
+            verdict = self.llm.unasked(question)
         else:
-            request = request_of(analysis, body, pending.call_type)
             deadline = pending.began / 1e9 + self.config.routing.classifier.llm.timeout
-            verdict = await self.llm.verdict(request, deadline)
+            verdict = await self.llm.verdict(question, deadline)
         return msgspec.structs.replace(pending, scored=verdict.scored or scored, verdict=verdict)
 
     def _unasked(self, pending: Pending, session: Session | None, score: float) -> LlmStatus | None:

@@ -130,6 +130,10 @@ class LogScorer:
         """Whether rows of another scorer can only be scored with the text of their ask."""
         return self._scorer is Strategy.ML or not self._same_words
 
+    def strategy_of(self, row: Past) -> Strategy:
+        """What scores a row: under llm the verdict that it has, or the fallback."""
+        return self.strategy if self.is_verdict(row) else self._scorer
+
     def is_verdict(self, row: Past) -> bool:
         """Whether the row's score is that of a verdict which the local LLM of this strategy would give again."""
         return self._asked is not None and _verdict_on(row) == self._asked

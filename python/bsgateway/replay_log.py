@@ -192,7 +192,7 @@ class LogReplay:
             conversation = pending.conversation + ("-shadow" if row.applied is False else "")
         session = self._recall(row, conversation, assumed)
         choice = self._gateway.choose(pending, session, _excluded(row, assumed), self._now)
-        self._remember(row, conversation, session, pending.demand, choice)
+        self._remember(row, conversation, session, pending, choice)
         if counted:
             self._tally.note(row, pending, choice)
 
@@ -204,7 +204,7 @@ class LogReplay:
             stream=False,
             caller=Caller(),
             route=route,
-            scored=Classification(self._scorer.strategy, score, ()),
+            scored=Classification(self._scorer.strategy_of(row), score, ()),
             demand=_demand(row, assumed),
             wishes=self._wishes.of(row, route, assumed),
             conversation=row.conversation_id,
@@ -225,14 +225,17 @@ class LogReplay:
         return row.features[_TURNS] > 1 or row.features[_RESULTS] > 0
 
     def _remember(
-        self, row: Past, conversation: str | None, session: Session | None, demand: Demand, choice: Choice
+        self, row: Past, conversation: str | None, session: Session | None, pending: Pending, choice: Choice
     ) -> None:
+        demand = pending.demand
         if conversation is None or demand.side or choice.tier is None or choice.model is None or choice.score is None:
             return
         models, policy = self._gateway.models, self._gateway.policy
         easy = policy.is_easy(choice.score, choice.tier)
         family = models[choice.model].family
-        left = after(session, choice.tier, choice.model, family, choice.score, demand.context_tokens, self._now, easy)
+        size = demand.context_tokens
+        scorer = "" if pending.scored is None else pending.scored.strategy.value
+        left = after(session, choice.tier, choice.model, family, choice.score, size, self._now, easy, scorer)
         self._sessions.remember(conversation, left)
         served = models.get(row.outcome_served_group or "")
         if served is not None and choice.model == row.resolved_model and row.applied is not False:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bsgateway import gateway as gateway_module
 from bsgateway.classifiers.llm.remedy import address
 from bsgateway.classifiers.llm.target import Target
 from bsgateway.decision import Decision, LlmStatus, Reason, Strategy
@@ -100,6 +101,31 @@ async def test_a_fallback_after_a_verdict_does_not_lift_a_conversation(
         for scorer, tier in (("llm", "simple"), ("static", "medium")):
             session = Session("simple", "small", 15, 100, 0.0, ("openai",), scorer=scorer)
             assert (await decided(gateway, SLIGHTLY_OVER, session=session)).tier == tier
+
+
+async def test_trouble_of_ours_leaves_the_fallback(
+    make_gateway: Any, server: ScriptedOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("opossum")
+
+    async with awake(make_gateway, server) as gateway:
+        monkeypatch.setattr(gateway_module, "request_of", fail)
+        decision = await decided(gateway)
+        assert (decision.reason, decision.llm_status) == (Reason.LLM_FAILED, LlmStatus.FAILED)
+        assert (decision.strategy, decision.tier) == (Strategy.STATIC, "simple")
+        assert gateway.llm is not None
+        assert gateway.llm.stats().statuses["failed"] == 1
+
+
+async def test_a_cancelled_request_cancels_its_question(make_gateway: Any, server: ScriptedOllama) -> None:
+    async with awake(make_gateway, server, timeout=60.0) as gateway:
+        server.behave = hangs()
+        request = asyncio.create_task(decided(gateway))
+        await until(lambda: server.in_flight == 1)
+        request.cancel()
+        await until(lambda: server.in_flight == 0 and len(server.given_up) == 1)
+        assert request.cancelled()
 
 
 def test_an_address_is_shown_without_its_password() -> None:

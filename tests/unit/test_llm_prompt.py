@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benches.llm_accuracy import inject, injections
+from benches.llm.accuracy import inject, injections
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -292,7 +292,7 @@ async def test_a_real_model_names_a_tier_and_tells_its_probability(model: Model)
 
 
 # Not here: the ways that leave words of theirs in the ask, such as `example`, `base64` and flattery. Whether they turn
-# a verdict depends on the model. `python -m benches.llm_accuracy` tells.
+# a verdict depends on the model. `python -m benches.llm.accuracy` tells.
 @pytest.mark.local_llm
 @pytest.mark.parametrize("way", ["answer", "fence", "turns", "german"])
 async def test_a_real_model_is_not_steered(model: Model, way: str) -> None:

@@ -1,4 +1,4 @@
-"""How often the strategy llm names the right tier of obvious asks: `python -m benches.llm_accuracy`.
+"""How often the strategy llm names the right tier of obvious asks: `python -m benches.llm.accuracy`.
 
 Asks the server of `--api-base` for its model `--model`; without it, the small real model of the tests. Beside it: the
 static score, the prior that is shipped, and naming the middle tier always. Then each way of `tests/data/injections.tsv`
@@ -30,7 +30,7 @@ from bsgateway.core import core
 from bsgateway.errors import GatewayError
 from bsgateway.models import prior_bytes
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ASKS = ROOT / "tests" / "data" / "obvious_asks.tsv"
 INJECTIONS = ROOT / "tests" / "data" / "injections.tsv"
 PLACES = ("lowest", "middle", "highest")
@@ -174,7 +174,7 @@ def show(found: Accuracy, console: Console) -> None:
 
 def main() -> int:
     """The command line; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benches.llm_accuracy", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benches.llm.accuracy", description=__doc__)
     parser.add_argument("--api-base", help="URL of an Ollama (default: the small model of the tests)")
     parser.add_argument("--model", help="its model")
     options = parser.parse_args()
