@@ -37,6 +37,8 @@ TABLES = (
     "routing_comparisons",
     "routing_dead_letters",
 )
+SUMS = "routing_key_rollups"
+"""Sums of a key, which may outlive its rows. They are named only where there are some."""
 BATCH = 1_000
 """Decisions erased in one transaction, and dead letters read at once."""
 # Seconds, for what looks through whole tables.
@@ -148,8 +150,10 @@ async def find(store: Store, condition: Condition) -> Found:
             query = queries().purge_counts
             arguments = [condition.user, condition.key, condition.before, ids, digests]
         counts = await connection.fetchrow(query.sql, *arguments, timeout=SEARCH_TIMEOUT)
+        sums: int = await queries().purge_key_rollups_count(connection, key=condition.key, before=condition.before)
     assert counts is not None  # noqa: S101 - a SELECT without FROM has one row
-    return Found(dict(counts), letters, unreadable)
+    rows = {**counts, SUMS: sums} if sums and condition.user is None else dict(counts)
+    return Found(rows, letters, unreadable)
 
 
 async def erase(store: Store, condition: Condition, letters: Sequence[Letter]) -> AsyncGenerator[dict[str, int], None]:
@@ -164,6 +168,10 @@ async def erase(store: Store, condition: Condition, letters: Sequence[Letter]) -
         while ids := await _next(connection, condition, after):
             yield dict(await queries().purge_decisions(connection, ids=ids, digests=[]))
             after = ids[-1]
+        if condition.key is not None and condition.user is None:
+            status: str = await queries().purge_key_rollups(connection, key=condition.key, before=condition.before)
+            if erased := int(status.split()[-1]):
+                yield {SUMS: erased}
 
 
 async def clean_up(store: Store, tables: Sequence[str]) -> list[str]:

@@ -26,6 +26,7 @@ from bsgateway.cli import main
 from bsgateway.decision import Caller, Decision, now
 from bsgateway.log.chunk import Unreadable
 from bsgateway.log.spool import Spool
+from bsgateway.rollups import refresh_all
 from bsgateway.rows import MAX_NAME
 from bsgateway.store import Store
 from builders import id_at, make_comparison, make_decision, make_outcome, make_texts
@@ -104,6 +105,28 @@ def test_of_a_key_by_alias_and_by_hash(dsn: str) -> None:
     assert_only(dsn, hashed, other)
     run("--key", "ab12", "--yes")
     assert_only(dsn, other)
+
+
+def test_the_sums_of_a_key_go_with_it_even_when_its_rows_are_gone(dsn: str) -> None:
+    sums = "SELECT key_hash, sum(requests) FROM routing_key_rollups WHERE span = 3600 GROUP BY 1 ORDER BY 1"
+    write(dsn, by(key_hash="ann"), by(key_hash="bob"), by(key_hash="bob"))
+    add_up(dsn)
+    assert [tuple(row) for row in ask(dsn, sums)] == [("ann", 1), ("bob", 2)]
+    for table in purge.TABLES[:3]:  # as retention does, which leaves the sums alone
+        for child in ask(dsn, "SELECT name FROM bsg_partitions($1)", table):
+            ask(dsn, f"DELETE FROM {child[0]}")
+    found = json.loads(run("--key", "bob", "--yes", "--json").stdout)
+    assert found["found"][purge.SUMS] == found["erased"][purge.SUMS] == 1
+    assert [tuple(row) for row in ask(dsn, sums)] == [("ann", 1)]
+    assert purge.SUMS not in json.loads(run("--key", "bob", "--dry-run", "--json").stdout)["found"]
+
+
+def add_up(dsn: str) -> None:
+    async def refresh() -> None:
+        async with await Store.connect(dsn) as store:
+            assert await refresh_all(store, None)
+
+    asyncio.run(refresh())
 
 
 def test_conditions_must_all_be_met(dsn: str) -> None:

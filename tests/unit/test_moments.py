@@ -41,6 +41,17 @@ def test_an_age(text: str, age: timedelta) -> None:
     assert parse_moment(text, NOW) == NOW - age
 
 
+def test_a_time_without_an_offset_is_that_of_the_zone() -> None:
+    zone = timezone(timedelta(hours=5, minutes=45))
+    for text, expected in (
+        ("2026-03-01", datetime(2026, 2, 28, 18, 15)),
+        ("2026-03-01T00:00:00Z", datetime(2026, 3, 1)),
+        ("2026-03-01T00:00:00+01:00", datetime(2026, 2, 28, 23)),
+    ):
+        assert parse_moment(text, NOW, zone) == expected.replace(tzinfo=timezone.utc)
+    assert parse_moment("7d", NOW, zone) == NOW - timedelta(days=7)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "d", "7", "-7d", "7 d", "7D", "1.5d", "7d12h", "7y", "yesterday", "2026-02-30", "2026-3-1", "01/03/2026",

@@ -32,6 +32,7 @@ from bsgateway.log.writer import Writer
 if TYPE_CHECKING:
     from bsgateway.expectations import ExpectationsReader
     from bsgateway.log.embedder import Embedder  # which brings Ollama's client along
+    from bsgateway.rollups import Refresher
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Pipeline:
         prepare: Prepare,
         embedder: Embedder | None = None,
         reader: ExpectationsReader | None = None,
+        rollups: Refresher | None = None,
     ) -> None:
         """`directory` is that of the spool, None for no spool; `prepare` makes of rows what may be stored."""
         self._collector = collector
@@ -72,6 +74,7 @@ class Pipeline:
         self._adopter = Adopter(directory)
         self._embedder = embedder
         self._reader = reader
+        self._rollups = rollups
         self._in_hand: Batch | None = None
         self._work = asyncio.Event()  # there may be something to deliver
         self._waiting_since: float | None = None
@@ -89,6 +92,8 @@ class Pipeline:
             works.append(self._embedder.run)
         if self._reader is not None:
             works.append(self._expect)
+        if self._rollups is not None:
+            works.append(self._rollups.run)
         for work in works:
             self._tasks.append(loop.create_task(_forever(work), name=f"bsgateway-log{work.__name__}"))
 
