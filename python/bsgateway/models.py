@@ -23,6 +23,7 @@ from .config import DEFAULT_STATE, STATE_VARIABLE, Config, resolve_env
 from .core import core
 from .errors import ModelError
 from .model_header import ModelHeader
+from .telemetry.events import event
 from .terminal import printable
 
 log = logging.getLogger(__name__)
@@ -84,8 +85,8 @@ def install(data: bytes, path: Path) -> None:
             return
         if _can_serve(former):
             # As it was: whoever may not read what `path` leads to may not read it from here either.
-            _write(previous_path(path), former, whose)
-    _write(path, data, _like(path))
+            write_whole(previous_path(path), former, whose)
+    write_whole(path, data, _like(path))
 
 
 def _can_serve(data: bytes) -> bool:
@@ -151,7 +152,10 @@ class ModelFile:
             model, self._seen = _read(self.path)
         except FileNotFoundError:
             if self._seen is not None and self.model is not None:
-                log.warning("model file %s is gone; model %s stays until the next start", self.path, self.model.id)
+                log.warning(
+                    "model file %s is gone; model %s stays until the next start", self.path, self.model.id,
+                    extra=event("model_gone", file=self.path, model=self.model.id),
+                )  # fmt: skip
             self._seen, self._trouble = None, ""
             return False
         except (ModelError, OSError) as error:
@@ -161,7 +165,10 @@ class ModelFile:
         if self.model is None or model.id != self.model.id:
             self._take(model)
             self.taken_up += 1
-            log.info("model %s of %s scores now: %s", model.id, self.path, described(model))
+            log.info(
+                "model %s of %s scores now: %s", model.id, self.path, described(model),
+                extra=event("model_taken_up", model=model.id, kind=model.kind, file=self.path),
+            )  # fmt: skip
         return True
 
     def _take(self, model: core.LearnedModel) -> None:
@@ -175,7 +182,8 @@ class ModelFile:
         self._trouble = trouble
         self.refused += 1
         stays = f"model {self.model.id} stays" if self.model is not None else "the prior of the package scores"
-        log.warning("%s; %s", trouble, stays)
+        model = None if self.model is None else self.model.id
+        log.warning("%s; %s", trouble, stays, extra=event("model_refused", file=self.path, model=model))
 
     def _start_with_prior(self) -> None:
         try:
@@ -242,7 +250,7 @@ def _identity(found: os.stat_result) -> Identity:
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
-def _write(path: Path, data: bytes, like: os.stat_result) -> None:
+def write_whole(path: Path, data: bytes, like: os.stat_result) -> None:
     """Whole or not at all, even if the machine stops; as `like` says whose it is and who may read it."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

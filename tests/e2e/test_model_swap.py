@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import asyncpg
 import pytest
 
 from bsgateway.core import core
+from bsgateway.learn.promotion import accept
 from bsgateway.models import install
 from e2e.clients import Reply, new_request_id, send
 from e2e.gateways import START_SECONDS, Gateway, start_serve, write_config
@@ -105,6 +107,27 @@ async def test_each_worker_takes_up_another_model(workers: Gateway) -> None:
 
     await until("rows of both models", both_are_logged)
     await connection.close()
+
+
+async def test_each_worker_follows_a_promotion_and_the_way_back(workers: Gateway) -> None:
+    path = model_file(workers)
+    install(EASY, path)
+    trained = model(bias=4.0, rows=7).to_bytes()
+    accept(path, trained, "the shipped prior", promoted=False)
+    wanted = core.LearnedModel(trained).id
+    await until_both_score(workers, EASY_SCORE)
+    where = ["--config", str(workers.config), "--state", str(workers.state)]
+    assert await command("promote", wanted, *where) == 1, "it was never measured"
+    assert await command("promote", wanted, "--force", *where) == 0
+    await until_both_score(workers, HARD_SCORE)
+    assert await command("rollback", *where) == 0
+    await until_both_score(workers, EASY_SCORE)
+
+
+async def command(*arguments: str) -> int | None:
+    """Exit code of `bsgateway models`, as a process."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bsgateway", "models", *arguments)
+    return await asyncio.wait_for(process.wait(), 60)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from bsgateway.core import core
 from bsgateway.decision import now
 from bsgateway.learn.asks import default_analyzer
 from bsgateway.learn.dataset import concat
+from bsgateway.learn.labelling import Counts
 from bsgateway.learn.labels import Logged, Tiers
-from bsgateway.learn.log_rows import FETCH_ROWS, Counts, LogRows, read_log
+from bsgateway.learn.log_rows import FETCH_ROWS, LogRows, read_log
 from bsgateway.learn.rows import Rows
 from bsgateway.learn_cli import KEPT
 from bsgateway.sql import queries
@@ -188,6 +189,8 @@ def test_a_model_of_the_log_is_promoted_and_loads(dsn: str, tmp_path: Path) -> N
     model = core.LearnedModel(path.read_bytes())
     assert model.id == found["scorer_id"]
     assert not [entry for entry in path.parent.iterdir() if entry.name.startswith("train-")]  # what was spilled
+    (version,) = (path.parent / "models").glob("*.safetensors")
+    assert version.read_bytes() == path.read_bytes()
     # It tells asks apart that it has never seen.
     unseen = make_asks(200, seed=77)
     batch = default_analyzer().featurize([each.text for each in unseen])

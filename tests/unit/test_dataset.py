@@ -12,9 +12,10 @@ import pytest
 
 from bsgateway.core import core
 from bsgateway.errors import LearningError
-from bsgateway.learn.asks import NO_PROMPT, ask_hash, default_analyzer, measure
+from bsgateway.learn.asks import default_analyzer, measure
 from bsgateway.learn.dataset import concat, empty_rows, read_outcomes
 from bsgateway.learn.rows import Rows
+from bsgateway.learn.same_ask import NO_PROMPT, ask_hash
 
 WEAK, STRONG = "weak-1", "strong-1"
 

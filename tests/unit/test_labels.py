@@ -10,12 +10,14 @@ import pytest
 
 from bsgateway.core import core
 from bsgateway.decision import new_id
-from bsgateway.learn import log_rows
-from bsgateway.learn.asks import NO_PROMPT, default_analyzer
+from bsgateway.learn import labelling
+from bsgateway.learn.asks import default_analyzer
 from bsgateway.learn.dataset import concat
+from bsgateway.learn.labelling import V1_FEATURES
 from bsgateway.learn.labels import Label, Logged, Scores, Tiers, of_itself, of_next
-from bsgateway.learn.log_rows import V1_FEATURES, LogRows
+from bsgateway.learn.log_rows import LogRows
 from bsgateway.learn.rows import Rows
+from bsgateway.learn.same_ask import NO_PROMPT
 
 TIERS = Tiers({"simple": ("small", "tiny"), "medium": ("middle",), "complex": ("large",)})
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
@@ -233,10 +235,10 @@ def test_a_conversation_is_a_group() -> None:
 
 
 def test_a_request_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    late = log_rows.WAIT_SECONDS + 1
+    late = labelling.WAIT_SECONDS + 1
     _, into = read(row(conversation_id="a"), row("Something else.", late, conversation_id="a"))
     assert not into.counts.labels
-    monkeypatch.setattr(log_rows, "WAITING_ROWS", 2)
+    monkeypatch.setattr(labelling, "WAITING_ROWS", 2)
     asks = [row(conversation_id=name) for name in "abc"]
     _, into = read(*asks, row("Something else.", 5, conversation_id="c"), row("Other.", 5, conversation_id="a"))
     assert into.counts.labels == {"went_on": 1}

@@ -14,8 +14,8 @@ import pytest
 import scipy.sparse as sp
 
 from bsgateway.core import core
-from bsgateway.learn.asks import NO_PROMPT
 from bsgateway.learn.rows import Rows
+from bsgateway.learn.same_ask import NO_PROMPT
 from bsgateway.learn.spill import Scratch, Spill, size, take
 from bsgateway.learn.split import HELD_OUT_ROWS, split
 

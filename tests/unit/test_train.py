@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from bsgateway.check import load_config
 from bsgateway.cli import main
 from bsgateway.core import core
-from bsgateway.errors import LearningError
+from bsgateway.errors import LearningError, NotBetterError
 from bsgateway.learn.fit import fit
 from bsgateway.learn.labels import Label
 from bsgateway.learn.model_file import Model
+from bsgateway.learn.promotion import list_versions, promote
 from bsgateway.learn.rows import Rows
 from bsgateway.learn.spill import Scratch
 from bsgateway.learn.split import split
@@ -29,6 +31,7 @@ from bsgateway.learn.train import (
     choose_target,
     decide,
     margins,
+    quality,
     strongest,
     train,
     usable,
@@ -256,6 +259,35 @@ def test_a_model_is_no_better_than_itself(good: Trained, tmp_path: Path) -> None
     assert again.verdict.difference.value == pytest.approx(0.0, abs=1e-3)
 
 
+def test_the_curve_is_what_routing_by_the_score_comes_to() -> None:
+    weak = np.array([0.0, 1.0, 0.0, 1.0, 0.5])
+    rows = labelled_rows(make_asks(5), weak=weak, weight=np.array([1.0, 1.0, 1.0, 1.0, 2.0]))
+    curve = quality(np.array([9.0, 1.0, 8.0, 0.0, 5.0]), rows)
+    assert [share for share, _ in curve] == pytest.approx(np.linspace(0.0, 1.0, 21))
+    at = dict(curve)
+    # Of 6 by weight: two that fail first, each a sixth, then the one that half fails, which counts twice.
+    assert (at[0.0], at[1.0]) == (0.5, 1.0)
+    assert np.interp([1 / 6, 2 / 6, 4 / 6], *zip(*curve, strict=True)) == pytest.approx([4 / 6, 5 / 6, 1.0], abs=0.01)
+    by_chance = quality(np.zeros(5), rows)
+    assert by_chance == tuple((round(share, 6), round(0.5 + share / 2, 6)) for share in np.linspace(0.0, 1.0, 21))
+
+
+def test_the_curve_goes_with_the_model(good: Trained) -> None:
+    verdict, header = good.verdict, good.model.header
+    assert header.held_out["better"] is True
+    assert header.held_out["curve"] == verdict.curve
+    assert header.held_out["random_curve"] == verdict.random_curve
+    assert header.held_out["difference"]["low"] == verdict.difference.low
+    shares, means = np.array(verdict.curve).T
+    _, chance = np.array(verdict.random_curve).T
+    assert (shares[0], shares[-1], len(shares)) == (0.0, 1.0, 21)
+    assert (means[0], means[-1]) == (chance[0], chance[-1])
+    # The area between the two is what APGR is above a half.
+    gap, width = chance[-1] - chance[0], shares[1]
+    above = ((means - chance)[1:] + (means - chance)[:-1]).sum() / 2 * width / gap
+    assert above + 0.5 == pytest.approx(verdict.apgr["new"].value, abs=0.02)
+
+
 def test_margins_come_in_parts(good: Trained) -> None:
     rows = labelled_rows(make_asks(50))
     np.testing.assert_array_equal(margins(good.model, rows), good.model.margins(rows))
@@ -295,7 +327,15 @@ def run(config_file: Callable[..., Path], tmp_path: Path) -> Callable[..., Resul
 
 def state(tmp_path: Path) -> dict[str, bytes]:
     directory = tmp_path / ".bsgateway"
-    return {path.name: path.read_bytes() for path in directory.iterdir()} if directory.is_dir() else {}
+    return (
+        {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()} if directory.is_dir() else {}
+    )
+
+
+def versions_kept(tmp_path: Path) -> dict[str, bytes]:
+    """Models among the versions, by their id."""
+    files = (tmp_path / ".bsgateway" / "models").glob("*.safetensors")
+    return {core.LearnedModel(path.read_bytes()).id: path.read_bytes() for path in files}
 
 
 def test_a_good_model_is_promoted_and_a_worse_one_is_not(run: Callable[..., Result], tmp_path: Path) -> None:
@@ -303,6 +343,7 @@ def test_a_good_model_is_promoted_and_a_worse_one_is_not(run: Callable[..., Resu
     dry = json.loads(run(asks, "--dry-run", "--json").stdout)
     assert (dry["promoted"], dry["dry_run"], dry["file"]) == (True, True, None)
     assert not any(name.startswith("model") for name in state(tmp_path))
+    assert not versions_kept(tmp_path)
 
     first = run(asks)
     assert "promoted to" in first.stdout
@@ -319,10 +360,35 @@ def test_a_good_model_is_promoted_and_a_worse_one_is_not(run: Callable[..., Resu
     kept = state(tmp_path)
     assert {name: kept[name] for name in files} == files
     assert set(kept) - set(files) == {"model.not-promoted.md"}
+    promoted_id = core.LearnedModel(files["model.safetensors"]).id
+    versions = versions_kept(tmp_path)
+    assert len(versions) == 2
+    assert versions.pop(promoted_id) == files["model.safetensors"]
 
     forced = json.loads(run(make_asks(ROWS, seed=9, signal=False), "--force", "--json").stdout)
     assert (forced["promoted"], forced["forced"]) == (True, True)
     assert state(tmp_path)["model.safetensors"] != files["model.safetensors"]
+    assert set(versions_kept(tmp_path)) == {promoted_id, *versions, forced["scorer_id"]}
+
+
+def test_a_version_that_was_not_promoted_can_be(
+    run: Callable[..., Result], config_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    worse = json.loads(run(make_asks(ROWS, signal=False), "--json", code=KEPT).stdout)
+    config, where = load_config(tmp_path / "gateway.yaml"), tmp_path / ".bsgateway"
+    (found,) = [version for version in list_versions(config, where) if version.id == worse["scorer_id"]]
+    assert (found.state, found.better, found.kind) == ("candidate", False, "trained")
+    measured = {each.name: {"value": each.value, "low": each.low, "high": each.high} for each in found.held_out}
+    verdict = worse["verdict"]
+    assert measured == {"apgr": verdict["apgr"].pop("new"), "difference": verdict["difference"], **verdict["apgr"]}
+    assert [list(point) for point in found.curve] == verdict["curve"]
+    with pytest.raises(NotBetterError, match="better than the shipped prior, which ran then"):
+        promote(config, where, found.id)
+    promote(config, where, found.id, force=True)
+    assert core.LearnedModel(state(tmp_path)["model.safetensors"]).id == found.id
+    assert promote(config, where, "previous").before == found.id
+    again = json.loads(run(make_asks(ROWS), "--dry-run", "--json").stdout)
+    assert (again["verdict"]["now"], again["verdict"]["same"]) == ("the shipped prior", "prior"), "it is its file"
 
 
 @pytest.mark.parametrize(
@@ -355,6 +421,7 @@ def test_the_report_says_what_was_measured_and_quotes_nobody(run: Callable[..., 
     page = (tmp_path / "own.md").read_text()
     assert (tmp_path / "own.safetensors").is_file()
     assert "model.safetensors" not in state(tmp_path)
+    assert not versions_kept(tmp_path), "it is in the file that was asked for"
     for text in ("## Held-out rows", "## Labels", "## Calibration", "## Strongest inputs", found["scorer_id"]):
         assert text in page
     assert f"| the new model | {found['verdict']['apgr']['new']['value']:.3f} |" in page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,13 +11,11 @@ import scipy.sparse as sp
 
 from ..config import Analysis, Static, analyzer_of
 from ..core import core
-from .model_file import prompt_hashes, same_words
+from .model_file import prompt_hashes
 from .rows import Floats
 
 BATCH = 1_000
 """Texts that are measured at once."""
-NO_PROMPT = 0
-"""The hash of an ask that is not known."""
 
 
 class Measured(NamedTuple):
@@ -63,14 +60,3 @@ def word_matrix(indptr: bytes, indices: bytes) -> sp.csr_matrix:
     values = np.repeat(1.0 / np.sqrt(np.maximum(counts, 1)), counts).astype(np.float32)
     shape = (len(counts), core.WORD_BUCKETS)
     return sp.csr_matrix((values, np.frombuffer(indices, np.int32), starts), shape=shape)
-
-
-def ask_hash(text: str) -> int:
-    """63 bits of an ask, the same whatever its case and white space; `NO_PROMPT` for one without a visible word."""
-    words = same_words(text)
-    return hash63(words) if words else NO_PROMPT
-
-
-def hash63(text: str) -> int:
-    """63 bits of a text, the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little") >> 1

@@ -9,6 +9,7 @@ from ..terminal import printable, wide_console
 from .calibrate import Measure, Setting
 from .calibrate_run import Result
 from .offpolicy_log import lines
+from .rescored import about_scores
 
 
 def print_result(result: Result) -> None:
@@ -40,18 +41,7 @@ def remarks(result: Result) -> list[str]:
         text.append(
             f"quality from {found.quality_from}s: " + ", ".join(f"{n:,} of {tier}" for tier, n in known.items())
         )
-    if counts.anew:
-        text.append(f"{counts.anew:,} rows of another strategy or model were scored anew")
-    if counts.left_out:
-        text.append(
-            f"{counts.left_out:,} rows of another strategy or model are left out: {counts.no_features:,} without "
-            f"features of this version, {counts.no_words:,} without the words of the ask"
-        )
-    if counts.outdated:
-        text.append(
-            f"{counts.outdated:,} rows have a verdict of another local LLM or on another question (other tiers, ranges "
-            "or descriptions), which does not count"
-        )
+    text += about_scores(counts)
     if beside.verdicts:
         text.append(
             f"the local LLM named the tier of {beside.verdicts:,} requests: they are not in it, as they stay in that "

@@ -14,10 +14,11 @@ from ..config import Config
 from ..config_edit import CannotEdit, tier_lines, write_ranges
 from ..errors import LearningError
 from ..gateway import load
-from ..log_scores import LogScorer, Scored, scorer_of
+from ..log_scores import Scored, scorer_of
 from . import borders as between
 from .calibrate import Calibration, Goal, calibrate
 from .offpolicy_log import Comparison, compare
+from .rescored import check_scored
 from .survey import Beside
 from .survey_log import survey_file, survey_log
 
@@ -65,7 +66,7 @@ def run(
         with url() as dsn:
             reading = survey_log(dsn, order.days, gateway, scorer, advance, borders_move=True)
             survey, days = asyncio.run(reading)
-    _check_scored(scorer)
+    check_scored(scorer)
     old = between.of_config(gateway.config.routing)
     calibration = calibrate(survey, order.goal, old, days)
     ranges = {line.tier: line.score_range for line in calibration.proposed.tiers}
@@ -86,22 +87,6 @@ def run(
         except CannotEdit as error:
             result.refused = str(error)
     return result
-
-
-def _check_scored(scorer: LogScorer) -> None:
-    """Raises LearningError where most of the log cannot be scored as it is scored now: the rest would mislead."""
-    counts = scorer.counts
-    if counts.left_out > counts.kept + counts.anew:
-        why = (
-            "the words of their asks were not kept (collector.text), which a score by another model needs"
-            if counts.no_words >= counts.no_features
-            else "the log has no features of theirs, or of another version"
-        )
-        raise LearningError(
-            f"{counts.left_out:,} of {counts.left_out + counts.kept + counts.anew:,} rows were scored by another "
-            f"strategy or model, and cannot be scored anew: {why}; wait until the one in force has scored enough, or "
-            "look at fewer --days"
-        )
 
 
 def _written_tiers(config: Config) -> dict[str, Any]:

@@ -20,8 +20,9 @@ import scipy.sparse as sp
 
 from ..core import core
 from ..errors import LearningError
-from .asks import BATCH, Measured, ask_hash, default_analyzer, hash63, measure
+from .asks import BATCH, Measured, default_analyzer, measure
 from .rows import Rows
+from .same_ask import ask_hash, hash63
 
 Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Item = TypeVar("Item")

@@ -22,13 +22,13 @@ from sklearn.model_selection import GroupKFold
 from ..core import core
 from ..decision import now
 from ..errors import LearningError
-from .asks import NO_PROMPT
 from .basis import Basis, occurring, sample
 from .contrast import Contrast, deviation
 from .design import DistributedDesign, Shard, Solution
 from .model_file import Model, ModelHeader
 from .protocol import bootstrap
 from .rows import Floats, Rows
+from .same_ask import NO_PROMPT
 from .shards import LocalShards, Shards
 from .spill import CHUNK
 

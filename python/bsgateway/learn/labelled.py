@@ -10,8 +10,9 @@ from typing import Any
 from ..config import Static
 from .dataset import chunks, concat
 from .design import Shard
+from .labelling import Counts
 from .labels import Logged, Tiers
-from .log_rows import Counts, LogRows
+from .log_rows import LogRows
 from .parquet import BATCH_ROWS, Plan, row_groups
 from .rows import Rows
 from .shards import Shards

@@ -7,6 +7,7 @@ only where there is no other label.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
@@ -14,11 +15,11 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import numpy as np
 
+from ..config import Config
 from ..core import core
 from ..decision import VERDICTS, Reason
-from .asks import NO_PROMPT, ask_hash
+from .same_ask import NO_PROMPT, ask_hash
 
 
 class Label(str, Enum):
@@ -156,6 +157,12 @@ class Tiers:
         return self._by_group.get(row.served_group)
 
 
+def tiers_of(config: Config) -> Tiers:
+    """The tiers of a configuration, the cheapest first."""
+    in_order = sorted(config.routing.tiers.items(), key=lambda item: item[1].score_range)
+    return Tiers({name: tier.candidates for name, tier in in_order})
+
+
 class Scores(msgspec.Struct):
     """What is known of a request so far: the scores that each label gives, and what it weighs."""
 
@@ -188,7 +195,7 @@ class Scores(msgspec.Struct):
         scores = ((self.weights[label], found[side]) for label, found in self.found.items())
         known = [(weight, score) for weight, score in scores if score is not None]
         total = sum(weight for weight, _ in known)
-        return sum(weight * score for weight, score in known) / total if total else np.nan
+        return sum(weight * score for weight, score in known) / total if total else math.nan
 
 
 def of_itself(row: Logged, tiers: Tiers) -> Scores:

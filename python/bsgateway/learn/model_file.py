@@ -19,8 +19,8 @@ from ..core import core
 from ..errors import ModelError
 from ..model_header import ModelHeader
 from ..models import OUTCOMES, prior_bytes
-from ..reference.chars import clean
 from .rows import Floats, Rows
+from .same_ask import same_words
 
 __all__ = ["Model", "ModelHeader", "prompt_hashes", "shipped_prior"]
 
@@ -98,11 +98,6 @@ class Model:
 def shipped_prior() -> Model:
     """The prior that comes with the package, to fit a model on top of. Raises ModelError."""
     return replace(Model.from_bytes(prior_bytes()), outcomes=Model.from_bytes(prior_bytes(OUTCOMES)))
-
-
-def same_words(ask: str) -> str:
-    """An ask without what does not count when two are compared: case and white space."""
-    return " ".join(clean(ask).split()).casefold()
 
 
 def prompt_hashes(asks: Sequence[str]) -> npt.NDArray[np.uint32]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import LearningError
-from .asks import hash63
+from .same_ask import hash63
 
 if TYPE_CHECKING:
     from pyarrow import Table

@@ -29,12 +29,13 @@ from sklearn.model_selection import KFold
 from ..core import core
 from ..errors import GatewayError, LearningError
 from ..models import OUTCOMES
-from .asks import BATCH, ask_hash, default_analyzer, measure
+from .asks import BATCH, default_analyzer, measure
 from .dataset import chunks, concat, lines, read_outcomes, rows_of
 from .fit import Settings, Target, calibrate, fit
 from .model_file import Model
 from .protocol import INTERVAL, bootstrap
 from .rows import Floats, Rows
+from .same_ask import ask_hash
 
 SETTINGS = Settings(alpha=5.0, quantiles=(0.25, 0.5, 0.75))
 JUDGED_WEIGHT = 5.0

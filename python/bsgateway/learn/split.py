@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .asks import NO_PROMPT
 from .rows import Rows
+from .same_ask import NO_PROMPT
 
 HELD_OUT_SHARE = 0.2
 """Of the rows, so many are held out,"""

@@ -6,6 +6,7 @@ draws whole conversations is a product of matrices.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 
@@ -23,6 +24,8 @@ Floats = npt.NDArray[np.float64]
 
 SCORES = 101
 """0 to 100."""
+LOWEST, HIGHEST = -100, 200
+"""A score with its bias, before it is bounded."""
 COMPARISON, RATING = "comparison", "rating"
 REFUSED = frozenset(("content_filter", "refusal"))
 """Ends of answers that count as failures."""
@@ -57,8 +60,10 @@ class Survey:
     """Takes rows of the log; `K` tiers, the cheapest first.
 
     `counts`: float64 [BUCKETS, SCORES], requests. `costs`: float64 [BUCKETS, SCORES, K], US dollars if all of them went
-    to that tier. `labels`: kind -> float64 [BUCKETS, K, 5]: for each tier the sums of 1, x, x^2, y and x y over its
-    labels, x the score and y the quality. `label_counts`: (kind, place of the tier) -> labels.
+    to that tier. `leaning`: float64 [HIGHEST - LOWEST + 1, 1 + K], requests and these costs by the score with its bias,
+    before that is bounded: which tells what another bias would make of them. `labels`: kind -> float64 [BUCKETS, K, 5]:
+    for each tier the sums of 1, x, x^2, y and x y over its labels, x the score and y the quality. `label_counts`:
+    (kind, place of the tier) -> labels.
 
     `borders_move`: it is for other borders than those of the gateway. The score of a verdict of the local LLM lies
     where the tier does that it named, so it would move with them: such requests are then beside.
@@ -71,6 +76,7 @@ class Survey:
         self._only = [Wishes(tier=name) for name in self.tiers]
         self.counts: Floats = np.zeros((BUCKETS, SCORES))
         self.costs: Floats = np.zeros((BUCKETS, SCORES, len(self.tiers)))
+        self.leaning: Floats = np.zeros((HIGHEST - LOWEST + 1, 1 + len(self.tiers)))
         self.labels: Mapping[str, Floats] = {
             kind: np.zeros((BUCKETS, len(self.tiers), 5)) for kind in (COMPARISON, RATING)
         }
@@ -99,13 +105,14 @@ class Survey:
                 self.beside.verdicts += 1
                 self._note_beside(row)
             elif raw is not None:
-                self._one(row, min(max(int(raw + row.bias + 0.5), 0), 100))
+                self._one(row, math.floor(raw + row.bias + 0.5))
 
     def _note_beside(self, row: Past) -> None:
         self.beside.requests += 1
         self.beside.cost += row.outcome_cost or 0.0
 
-    def _one(self, row: Past, score: int) -> None:
+    def _one(self, row: Past, leaning: int) -> None:
+        score = min(max(leaning, 0), 100)
         priced = self._price(row, score)
         if priced is None:
             self._note_beside(row)
@@ -114,6 +121,7 @@ class Survey:
         bucket = row.cluster
         self.counts[bucket, score] += 1
         self.costs[bucket, score] += costs
+        self.leaning[min(max(leaning, LOWEST), HIGHEST) - LOWEST] += (1.0, *costs)
         self.own_tokens += row.outcome_prompt_tokens is None or row.outcome_completion_tokens is None
         for kind, place, quality in self._labels(row):
             self.labels[kind][bucket, place] += (1.0, score, score * score, quality, score * quality)

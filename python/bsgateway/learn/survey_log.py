@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from .. import expectations
@@ -44,16 +44,33 @@ async def survey_log(
     borders_move: bool = False,
 ) -> tuple[Survey, float]:
     """The survey of the last `days` of the log, and how many days there are in it. Raises StoreError, ReplayError."""
-    until = now()
     survey = Survey(gateway, scorer, borders_move=borders_move)
+    until = now()
     async with await Store.connect(dsn) as store:
-        gateway.expected = await store.expected_output(
-            until - timedelta(days=expectations.DAYS), expectations.MOST_DECISIONS, expectations.LEAST_ANSWERS
-        )
-        rows_of_log = stream(store, until - timedelta(days=days), until, scorer.reads_words)
-        async with contextlib.aclosing(rows_of_log) as batches:
-            async for rows in batches:
-                survey.take(rows)
-                advance(len(rows))
+        await fill(survey, store, until - timedelta(days=days), until, gateway, scorer, advance)
+    return survey, days_of(survey, until, days)
+
+
+async def fill(
+    survey: Survey,
+    store: Store,
+    since: datetime,
+    until: datetime,
+    gateway: Gateway,
+    scorer: LogScorer,
+    advance: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Have a survey take the rows of a time. Raises StoreError, ReplayError."""
+    gateway.expected = await store.expected_output(
+        until - timedelta(days=expectations.DAYS), expectations.MOST_DECISIONS, expectations.LEAST_ANSWERS
+    )
+    async with contextlib.aclosing(stream(store, since, until, scorer.reads_words)) as batches:
+        async for rows in batches:
+            survey.take(rows)
+            advance(len(rows))
+
+
+def days_of(survey: Survey, until: datetime, most: float) -> float:
+    """How many of the days before `until`, at most so many, the rows of a survey stand for."""
     seen = (until.timestamp() - survey.first) / 86_400 if survey.first else 0.0
-    return survey, min(days, max(seen, LEAST_DAYS))
+    return min(most, max(seen, LEAST_DAYS))

@@ -26,7 +26,7 @@ from .basis import sample
 from .fit import Settings, fit
 from .labels import Label
 from .model_file import Model
-from .protocol import bootstrap
+from .protocol import Ranking, bootstrap
 from .rows import Floats, Rows
 from .spill import CHUNK, Scratch, take
 from .split import HELD_OUT_ROWS, split
@@ -38,6 +38,8 @@ COMPARISONS = 200
 PRIOR_MAY_KNOW = 0.01
 """Share of the asks that the prior may have been trained on. These are not held out; with more, it is left aside."""
 BINS = 10
+POINTS = 21
+"""Points of the curve that is kept with a model."""
 FIT_FACTOR = 8
 """While rows are fitted, so much more memory is in use than their inputs and words take."""
 SAMPLE_ROWS = 20_000
@@ -91,7 +93,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     neither side, as their ask is in the rows that were trained on. Of `opinions` of the rows that were measured nothing
     but a verdict of the local LLM is known: to do well on them is to agree with it. `labels` counts those that were
     trained on by the label that counts most. `apgr` has the new model, what runs `now`, and others beside them, of
-    which `same` may be what runs now; `difference` is new less now."""
+    which `same` may be what runs now; `difference` is new less now. `curve`: share of the requests that go to the dear
+    model, the highest scores first -> mean score of the answers, 0-1 each; `random_curve` the same where chance
+    chooses."""
 
     better: bool
     why: str
@@ -106,6 +110,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     same: str | None
     apgr: dict[str, Interval]
     difference: Interval
+    curve: tuple[tuple[float, float], ...]
+    random_curve: tuple[tuple[float, float], ...]
     calibration: tuple[Bin, ...]
     strongest: tuple[Strength, ...]
 
@@ -182,7 +188,14 @@ def concluded(
     counted = dict(labels.most_common())
     verdict = msgspec.structs.replace(verdict, target=target, rows=rows, repeated=repeated, labels=counted)
     apgr = msgspec.to_builtins(verdict.apgr)
-    measured = {"rows": verdict.held_out, "conversations": verdict.conversations}
+    measured = {
+        "rows": verdict.held_out,
+        "conversations": verdict.conversations,
+        "better": verdict.better,
+        "difference": msgspec.to_builtins(verdict.difference),
+        "curve": verdict.curve,
+        "random_curve": verdict.random_curve,
+    }
     header = msgspec.structs.replace(
         model.header,
         kind="trained",
@@ -285,9 +298,21 @@ def compared(model: Model, scores: Mapping[str, Floats], incumbent: Incumbent, h
         same=incumbent.same,
         apgr=apgr,
         difference=difference,
+        curve=quality(scores["new"], held_out),
+        random_curve=quality(np.zeros(len(held_out)), held_out),
         calibration=calibration(np.interp(scores["new"], *model.calibration), held_out),
         strongest=strongest(model, some),
     )
+
+
+def quality(scores: Floats, rows: Rows) -> tuple[tuple[float, float], ...]:
+    """What routing by `scores` comes to at `POINTS` shares of dear calls; where they are equal, on average."""
+    weak = float(np.average(rows.weak, weights=rows.weight))
+    strong = float(np.average(rows.strong, weights=rows.weight))
+    shares = np.linspace(0.0, 1.0, POINTS)
+    gained = np.interp(shares, *Ranking(scores).curve(rows.strong - rows.weak, rows.weight))
+    points = np.round(np.column_stack((shares, weak + gained * (strong - weak))), 6)
+    return tuple((float(share), float(mean)) for share, mean in points)
 
 
 def decide(new: Interval, difference: Interval, incumbent: str) -> tuple[bool, str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from ..terminal import printable
+from .labelling import Counts
 from .labels import Label
-from .log_rows import Counts
 from .train import Interval, Verdict
 
 NAMES = {

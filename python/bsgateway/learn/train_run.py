@@ -17,13 +17,15 @@ from ..config import Config
 from ..core import core
 from ..decision import now
 from ..errors import GatewayError, LearningError, ModelError
-from ..models import install, model_path
+from ..models import install, model_path, prior_bytes
 from ..private import write_private
 from ..store import Store
 from .dataset import read_outcomes
-from .labels import Tiers
-from .log_rows import Counts, LogRows, read_log
+from .labelling import Counts
+from .labels import tiers_of
+from .log_rows import LogRows, read_log
 from .model_file import Model, shipped_prior
+from .promotion import accept
 from .rows import Rows
 from .spill import Scratch, Spill
 from .train import Incumbent, Trained, budget, train
@@ -93,7 +95,10 @@ def incumbent(config: Config, state: Path, prior: Model) -> Incumbent:
         return Incumbent("the static score", None, "static")
     path = model_path(config, state)
     try:
-        return Incumbent(f"the model in {path}", Model.from_bytes(path.read_bytes()))
+        data = path.read_bytes()
+        if data == prior_bytes():  # somebody went back to it
+            return Incumbent("the shipped prior", prior, "prior")
+        return Incumbent(f"the model in {path}", Model.from_bytes(data))
     except FileNotFoundError:
         return Incumbent("the shipped prior", prior, "prior")
     except OSError as error:
@@ -109,7 +114,7 @@ def _parquet(
     from .scale import shards
     from .train_parts import train_parts
 
-    plan = labelled.plan(order.parquet, tiers(config), config.routing.classifier.static)
+    plan = labelled.plan(order.parquet, tiers_of(config), config.routing.classifier.static)
     about = {"files": sorted({Path(group.path).name for group in plan.groups})}
     with shards(plan, order.ray, order.workers) as parts:
         counts = labelled.counts(parts)
@@ -130,7 +135,7 @@ def _files(order: Order, advance: Advance) -> tuple[Rows, Source]:
 def _log(order: Order, config: Config, scratch: Scratch, advance: Advance) -> tuple[Rows, Source]:
     until = now()
     since = until - timedelta(days=order.days)
-    into = LogRows(tiers(config), config.routing.classifier.static)
+    into = LogRows(tiers_of(config), config.routing.classifier.static)
     spill = Spill(scratch, budget(order.memory))
     with database(order.config, order.state) as url:
         asyncio.run(_read(url, since, into, spill, advance))
@@ -143,14 +148,9 @@ async def _read(url: str, since: datetime, into: LogRows, spill: Spill, advance:
         await read_log(store, since, None, into, spill.add, advance)
 
 
-def tiers(config: Config) -> Tiers:
-    """The tiers of a configuration, the cheapest first."""
-    in_order = sorted(config.routing.tiers.items(), key=lambda item: item[1].score_range)
-    return Tiers({name: tier.candidates for name, tier in in_order})
-
-
 def finish(order: Order, config: Config, source: Source, trained: Trained, seconds: float) -> Report:
-    """Promote the model if it is better or that is forced, and write the report next to where it is, or would be."""
+    """Promote the model if it is better or that is forced, and write the report next to where it is, or would be. It is
+    kept among the versions in any case, unless it is for a file of its own."""
     model, verdict = trained
     data = model.to_bytes()
     promoted = verdict.better or order.force
@@ -175,7 +175,9 @@ def finish(order: Order, config: Config, source: Source, trained: Trained, secon
     if not order.dry_run:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if promoted:
+            if order.output is None:
+                accept(path, data, verdict.now, promoted, markdown(report))
+            elif promoted:
                 install(data, path)
             write_private(page, markdown(report))
         except OSError as error:
