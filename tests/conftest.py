@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -29,6 +30,16 @@ def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No gateway of a test finds the spool of another one, or that of the person who runs the tests."""
     monkeypatch.setenv("BSGATEWAY_STATE", str(tmp_path / ".bsgateway"))
+
+
+@pytest.fixture(autouse=True)
+def own_log_lines() -> Iterator[None]:
+    """A test that serves in its own process leaves the log lines of the package to the next one as they were."""
+    logger = logging.getLogger("bsgateway")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,9 @@ from .cli_options import DEFAULT_CONFIG, config_option, database, json_option, s
 from .errors import GatewayError
 from .learn_cli import evaluate, train
 from .logs_cli import logs
+from .models_cli import models
 from .replay_cli import replay
+from .report_cli import report
 
 
 class _Group(click.Group):
@@ -136,8 +138,9 @@ def explain(
 ) -> None:
     """Show the decision for SOURCE and what each signal adds to it. SOURCE: a text, a request body file, or - ."""
     from .check import load_config
-    from .explain import decide, print_decision, read_request, remedy_of, with_strategy
+    from .explain import decide, print_decision, read_request, with_strategy
     from .gateway import Gateway
+    from .trials import remedy_of
 
     body, guessed = read_request(source, model)
     checked = load_config(config)
@@ -157,8 +160,10 @@ def explain(
 main.add_command(replay)
 main.add_command(calibrate)
 main.add_command(logs)
+main.add_command(report)
 main.add_command(train)
 main.add_command(evaluate)
+main.add_command(models)
 
 
 @main.command()

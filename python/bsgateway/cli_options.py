@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from .config import DEFAULT_STATE, STATE_VARIABLE
 from .errors import GatewayError
@@ -50,6 +51,24 @@ def state_option(command: Command) -> Command:
         envvar=STATE_VARIABLE,
         help="Directory for the embedded database, the spool, logs and the master key.",
     )(command)
+
+
+INHERITED = ("config", "state")
+"""What the subcommands of a group take over from it: `logs -c FILE export` is `logs export -c FILE`."""
+
+
+def given(ctx: click.Context, param: click.Parameter) -> bool:
+    """Whether an option stands on the command line."""
+    return param.name is not None and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+
+
+def inherited(ctx: click.Context) -> tuple[Path, Path]:
+    """Configuration and state directory: as the subcommand was given them, or else as the group was."""
+    group = ctx.parent
+    assert group is not None  # noqa: S101 - a subcommand has a parent
+    where = {param.name: ctx if given(ctx, param) else group for param in ctx.command.params}
+    config, state = (where[name].params[name] for name in INHERITED)
+    return config, state
 
 
 MAX_DAYS = 36_500

@@ -390,6 +390,38 @@ class Collector(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
+class Dashboard(Struct, frozen=True, forbid_unknown_fields=True):
+    """The pages under /bsgateway/."""
+
+    enabled: Annotated[
+        bool,
+        Meta(description="Serve the pages, and what they ask for. Everything but the pages themselves needs a key."),
+    ] = True
+
+
+class Telemetry(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the gateway tells machines of itself: metrics, spans and log lines. Never a prompt, a user or a key."""
+
+    metrics: Annotated[
+        Literal["admin", "open", "off"],
+        Meta(
+            description="Who may read /bsgateway/metrics: `admin` the master key and proxy admins (Prometheus sends it "
+            "as `authorization`), `open` everybody who reaches the port, `off` nobody."
+        ),
+    ] = "admin"
+    spans: Annotated[
+        bool, Meta(description="Put `gen_ai.*` and `bsgateway.*` attributes on the active OpenTelemetry span.")
+    ] = True
+    log_format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(description="Of log lines on stderr. auto: text on a terminal, else JSON, a line for each event."),
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least of what is logged. debug: a line for each decision."),
+    ] = "info"
+
+
 Need = Literal[
     "vision",
     "audio",
@@ -455,6 +487,8 @@ class Routing(Struct, frozen=True, forbid_unknown_fields=True):
     classifier: Annotated[Classifier, Meta(description="What makes the score.")] = Classifier()
     learning: Annotated[Learning, Meta(description="What is done to learn from the traffic.")] = Learning()
     collector: Annotated[Collector, Meta(description="The log in PostgreSQL.")] = Collector()
+    dashboard: Annotated[Dashboard, Meta(description="The pages under /bsgateway/.")] = Dashboard()
+    telemetry: Annotated[Telemetry, Meta(description="Metrics, spans and log lines.")] = Telemetry()
 
 
 class GatewayFile(Struct, frozen=True):

@@ -166,3 +166,9 @@ def tier_lines(tiers: Mapping[str, Any], ranges: Ranges) -> str:
         key = yaml.safe_dump(name, default_flow_style=True, allow_unicode=True).removesuffix("...\n").strip()
         lines.append(f"    {key}: {{ {flow[1:-1]} }}")
     return "routing:\n" + "\n".join(lines) + "\n"
+
+
+def setting_lines(tiers: Mapping[str, Any], ranges: Ranges, bias: int | None) -> str:
+    """As `tier_lines`, with the bias of the configuration, unless that is None: not said at all."""
+    text = tier_lines(tiers, ranges)
+    return text if bias is None else text.replace("routing:\n", f"routing:\n  bias: {bias}\n", 1)

@@ -89,22 +89,28 @@ def _port(text: str) -> int | None:
 
 async def create_pool(dsn: str) -> Pool:
     """A pool that has connected once. Raises what asyncpg does, and OSError."""
-    pool: Pool = await asyncpg.create_pool(
-        dsn,
-        connect=_connect,
-        # None is kept: asyncpg would restore it behind our back, and report each failure with a traceback.
-        min_size=0,
-        max_size=MAX_CONNECTIONS,
-        command_timeout=COMMAND_TIMEOUT,
-        init=init_connection,
-        server_settings={"application_name": "bsgateway"},
-    )
+    pool = await idle_pool(dsn)
     try:
         async with pool.acquire(timeout=CONNECT_TIMEOUT):
             pass
     except BaseException:
         pool.terminate()
         raise
+    return pool
+
+
+async def idle_pool(dsn: str, most: int = MAX_CONNECTIONS, statement_seconds: float = COMMAND_TIMEOUT) -> Pool:
+    """A pool of `most` connections that connects when one is asked for. Raises ValueError for what is no DSN."""
+    pool: Pool = await asyncpg.create_pool(
+        dsn,
+        connect=_connect,
+        # None is kept: asyncpg would restore it behind our back, and report each failure with a traceback.
+        min_size=0,
+        max_size=most,
+        command_timeout=statement_seconds,
+        init=init_connection,
+        server_settings={"application_name": "bsgateway"},
+    )
     return pool
 
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
-import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from . import trials
 from .classifiers.llm import Verdict
-from .classifiers.llm.remedy import address, remedy
+from .classifiers.llm.remedy import address
 from .config import Config
 from .decision import Decision, LlmStatus
+from .errors import ConfigError
 from .gateway import Gateway
 from .rows import clean
 from .terminal import printable, wide_console
-
-Strategy = Literal["static", "ml", "llm"]
+from .trials import Word, guess_call_type
 
 _LONG_US = 10_000
 """From here on, milliseconds say enough."""
@@ -59,14 +58,6 @@ def read_request(source: str, model: str) -> tuple[dict[str, Any], str]:
     return body, guess_call_type(body)
 
 
-def guess_call_type(body: dict[str, Any]) -> str:
-    """LiteLLM's call type for a body, by the keys that only one format has."""
-    for key, call_type in (("contents", "agenerate_content"), ("input", "aresponses"), ("prompt", "atext_completion")):
-        if key in body:
-            return call_type
-    return "anthropic_messages" if "system" in body else "acompletion"
-
-
 def _is_file(source: str) -> bool:
     try:
         return Path(source).is_file()
@@ -74,18 +65,12 @@ def _is_file(source: str) -> bool:
         return False
 
 
-def with_strategy(config: Config, strategy: Strategy) -> Config:
-    """`config` with another strategy. llm is asked about every request, whatever `llm.when` says: that is what it was
-    named for. Raises click.UsageError where the config names no model for it."""
-    classifier = config.routing.classifier
-    if strategy == "llm" and classifier.llm.model is None:
-        raise click.UsageError(
-            f"--strategy llm needs routing.classifier.llm.model in {config.path}: the name of a small model in Ollama, "
-            "such as qwen3:0.6b"
-        )
-    llm = msgspec.structs.replace(classifier.llm, when="always")
-    classifier = msgspec.structs.replace(classifier, strategy=strategy, llm=llm)
-    return dataclasses.replace(config, routing=msgspec.structs.replace(config.routing, classifier=classifier))
+def with_strategy(config: Config, strategy: Word) -> Config:
+    """As `trials.with_strategy`. Raises click.UsageError."""
+    try:
+        return trials.with_strategy(config, strategy)
+    except ConfigError as error:
+        raise click.UsageError(f"--strategy {error}") from error
 
 
 def decide(gateway: Gateway, body: dict[str, Any], call_type: str, say: Callable[[str], None]) -> Decision:
@@ -175,10 +160,3 @@ def _verdict(decision: Decision) -> list[tuple[str, str]]:
         asked = f"{decision.llm_model}, prompt {decision.llm_prompt}"
         facts.append(("its verdict", f"{decision.llm_tier} (confidence {decision.llm_confidence:.2f}), by {asked}"))
     return facts
-
-
-def remedy_of(decision: Decision, gateway: Gateway) -> str:
-    """What to do about a local LLM that gave no verdict; empty where it did, or was not to."""
-    if gateway.llm is None or decision.llm_status is None:
-        return ""
-    return remedy(decision.llm_status, gateway.llm.settings, gateway.llm.target)

@@ -21,7 +21,7 @@ from .catalog import Model, models
 from .check import load_config
 from .classifiers import Classification, Classifier
 from .classifiers.learned import LearnedClassifier
-from .classifiers.llm import Verdict
+from .classifiers.llm import Request, Verdict
 from .classifiers.llm.request import request_of
 from .classifiers.llm.target import find_target
 from .classifiers.static import StaticClassifier
@@ -115,11 +115,24 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
 
 
 class Gateway:
-    """A config, prepared once. Safe to share by all threads; `failed_open` counts decisions that had to be saved."""
+    """A config, prepared once. Safe to share by all threads; `failed_open` counts decisions that had to be saved.
 
-    def __init__(self, config: Config, state: Path | None = None) -> None:
+    `known` are the models of `config`, where somebody has looked them up already: LiteLLM is then not imported.
+    `learned` is what the strategy ml scores with for good, instead of the model file, which is otherwise followed;
+    `llm` is asked under the strategy llm, instead of one of its own.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        state: Path | None = None,
+        *,
+        known: Mapping[str, Model] | None = None,
+        learned: core.LearnedModel | None = None,
+        llm: LlmClassifier | None = None,
+    ) -> None:
         self.config = config
-        self.models: dict[str, Model] = models(config.host["model_list"])
+        self.models: dict[str, Model] = models(config.host["model_list"]) if known is None else dict(known)
         self.policy = Policy(config.routing, self.models)
         self.expected: Mapping[tuple[str, str], float] = {}
         """Output tokens to expect by tier and model, as the log knows them. Replaced as a whole."""
@@ -143,18 +156,23 @@ class Gateway:
         self.model_file: ModelFile | None = None
         """What the strategy ml scores with."""
         if config.routing.classifier.scorer == "ml":
-            self.model_file = self._learned(model_path(config, state))
+            use = self._learned()
+            if learned is None:
+                self.model_file = ModelFile(model_path(config, state), use)
+            else:
+                use(learned)
         self.llm: LlmClassifier | None = None
         """What the strategy llm asks."""
         if config.routing.classifier.strategy == "llm":
-            self.llm = _llm_classifier(config)
+            self.llm = llm or _llm_classifier(config)
         self._keeps_text = config.routing.collector.enabled and config.routing.collector.text != "none"
         self._text_chars = config.routing.collector.text_chars
         self._share = share(config.routing.canary) if config.routing.mode == "route" else 0.0
         self.explorer = Explorer(share(config.routing.learning.explore))
         self.dual_run_share = share(config.routing.learning.dual_run)
 
-    def _learned(self, path: Path) -> ModelFile:
+    def _learned(self) -> Callable[[core.LearnedModel], None]:
+        """Score with a learned model from now on: what is returned takes one up."""
         self._classifier = classifier = LearnedClassifier()
 
         def use(model: core.LearnedModel) -> None:
@@ -162,7 +180,7 @@ class Gateway:
                 classifier.priors |= {model.id}  # before any request is scored by it
             self._analyzer.set_model(model)
 
-        return ModelFile(path, use)
+        return use
 
     def succeed(self, former: Gateway) -> None:
         """Go on where `former`, another configuration of the same process, has stopped."""
@@ -243,21 +261,30 @@ class Gateway:
     async def judged(self, pending: Pending, session: Session | None, body: Mapping[str, Any]) -> Pending:
         """A request with what the local LLM says of it, where that is asked and the score may matter. Returns at once
         unless it is; by the time-out at the latest."""
-        analysis, scored = pending.analysis, pending.scored
-        if self.llm is None or analysis is None or scored is None:
+        if self.llm is None or pending.scored is None:
             return pending
-        try:
-            status = self._unasked(pending, session, scored.raw_score)
-            question = status or request_of(analysis, body, pending.call_type)
-        except Exception as error:  # ours, and the fallback's score is there
-            log.error("the local LLM could not be asked: %s", type(error).__name__)
-            question = LlmStatus.FAILED
+        question = self.question(pending, session, body)
         if isinstance(question, LlmStatus):
             verdict = self.llm.unasked(question)
         else:
-            deadline = pending.began / 1e9 + self.config.routing.classifier.llm.timeout
-            verdict = await self.llm.verdict(question, deadline)
-        return msgspec.structs.replace(pending, scored=verdict.scored or scored, verdict=verdict)
+            verdict = await self.llm.verdict(question, self.deadline(pending))
+        return with_verdict(pending, verdict)
+
+    def question(self, pending: Pending, session: Session | None, body: Mapping[str, Any]) -> Request | LlmStatus:
+        """What the local LLM is to be asked about a request that has a score, or why it is not."""
+        analysis, scored = pending.analysis, pending.scored
+        if analysis is None or scored is None:
+            return LlmStatus.NOT_NEEDED
+        try:
+            status = self._unasked(pending, session, scored.raw_score)
+            return status or request_of(analysis, body, pending.call_type)
+        except Exception as error:  # ours, and the fallback's score is there
+            log.error("the local LLM could not be asked: %s", type(error).__name__)
+            return LlmStatus.FAILED
+
+    def deadline(self, pending: Pending) -> float:
+        """Until when a request waits for a verdict, at the time of `time.perf_counter`."""
+        return pending.began / 1e9 + self.config.routing.classifier.llm.timeout
 
     def _unasked(self, pending: Pending, session: Session | None, score: float) -> LlmStatus | None:
         """Why the local LLM is not asked about a request; None if it is."""
@@ -448,6 +475,11 @@ class Gateway:
     def memo_stats(self) -> core.MemoStats:
         """What the core remembers of texts and how often that helped, in this process."""
         return self._analyzer.memo_stats()
+
+
+def with_verdict(pending: Pending, verdict: Verdict) -> Pending:
+    """A request with what came of the strategy llm."""
+    return msgspec.structs.replace(pending, scored=verdict.scored or pending.scored, verdict=verdict)
 
 
 def _llm_classifier(config: Config) -> LlmClassifier:

@@ -14,9 +14,10 @@ import contextlib
 import logging
 import sys
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from litellm.exceptions import RateLimitError
@@ -25,6 +26,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from . import host, models, outcome
 from .access import Access
 from .callers import asker, opts_out
+from .check import load_config
 from .classifiers.llm.ready import Keeper
 from .conversations import begins, thread_id
 from .cooldowns import Cooldowns
@@ -32,7 +34,7 @@ from .core import core
 from .decision import Decision, Method, Outcome, Reason, stamp
 from .dual_run_tickets import with_words
 from .dual_runs import DualRuns
-from .gateway import FORMATS, Gateway, Pending, load
+from .gateway import FORMATS, Gateway, Pending
 from .headers import headers, served_group
 from .lifecycle import Lifecycle
 from .outcome import text
@@ -41,7 +43,13 @@ from .reload import Reloader
 from .reload_route import add_route
 from .sessions import Session, Sessions, after, with_stranger
 from .stamps import KEPT, METADATA, STAMP, RoutingDecision, own_metadata, stamp_of
+from .telemetry import spans, told
+from .telemetry.events import event
+from .telemetry.metrics import Telemetry
 from .translate import FOREIGN, translate
+
+if TYPE_CHECKING:
+    from .web.api import Site
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +88,12 @@ class GatewayCallback(CustomLogger):
         self.cooldowns = Cooldowns(host.router, gateway.candidates)
         record = None if self.lifecycle.thread is None else self.lifecycle.record
         self.dual_runs = DualRuns(host.router, self.cooldowns.cooling, record)
+        self.site: Site | None = None  # the dashboard and its database, once they are there
         self.errors = 0
         self.opted_out = 0  # requests that kept their words or their row out of the log
         self._opt_out = gateway.config.routing.collector.opt_out
         self._may_opt_out = self._opt_out != "nothing"
+        self.telemetry = Telemetry(self)
         core.warm(gateway.config.routing.analysis.encoding)  # now, not at the first request
 
     def adopt(self, gateway: Gateway) -> None:
@@ -91,23 +101,46 @@ class GatewayCallback(CustomLogger):
         gateway.succeed(self.gateway)
         self.sessions.ttl = gateway.config.routing.session.ttl_seconds
         self.cooldowns.watched = gateway.candidates
+        if gateway.config.routing.telemetry != self.gateway.config.routing.telemetry:
+            from .telemetry import logs
+
+            logs.configure(gateway.config.routing.telemetry, unless_claimed=True)
         self.gateway = gateway
         self.llm_keeper.look()
 
     async def _meanwhile(self) -> None:
-        """Follow gateway.yaml and the model file. Until it is cancelled."""
-        await asyncio.gather(self.reloader.run(), models.watch(lambda: self.gateway.model_file), self.llm_keeper.run())
+        """Follow gateway.yaml and the model file, and keep the metrics up to date. Until it is cancelled."""
+        await asyncio.gather(
+            self.reloader.run(),
+            models.watch(lambda: self.gateway.model_file),
+            self.llm_keeper.run(),
+            self.telemetry.run(),
+        )
+
+    def add_pages(self) -> None:
+        """Put the dashboard, its API, feedback and metrics into LiteLLM's app. Routing does not need them."""
+        try:
+            from .web.routes import add_routes  # takes LiteLLM's whole proxy with it
+
+            self.site = add_routes(self)
+        except Exception as error:
+            log.error("no dashboard, feedback or metrics under /bsgateway/: %s: %s", type(error).__name__, error)
 
     async def stop(self) -> None:
         """Write what is left of the log. Awaited once, when the proxy shuts down."""
+        if self.site is not None:
+            await self.site.close()
         await self.cooldowns.stop()
         await self.dual_runs.stop()
         await self.sessions.settle()
         await self.lifecycle.stop()
+        self.telemetry.publish()  # other workers are still asked for the sums
         memo = self.gateway.memo_stats()
         log.info(
             "memo: %d texts were known, %d were new, %d made room for others; %d bytes of %d in use",
             memo.hits, memo.misses, memo.evictions, memo.bytes, memo.capacity_bytes,
+            extra=event("stopped", memo_hits=memo.hits, memo_misses=memo.misses, memo_evictions=memo.evictions,
+                        memo_bytes=memo.bytes, memo_capacity_bytes=memo.capacity_bytes),
         )  # fmt: skip
 
     async def async_pre_call_hook(
@@ -125,10 +158,20 @@ class GatewayCallback(CustomLogger):
             self.lifecycle.ensure_running()
             self.cooldowns.ensure_running()
             refused = await self._route(gateway, user_api_key_dict, cache, data, call_type)
+            if (routing := _ROUTING.get()) is not None:
+                self._trace(gateway, spans.decided, routing, routing.applied, user_api_key_dict)
         except Exception as error:
             self._failed("routing", error)
             refused = await self._refused_as_it_is(gateway, user_api_key_dict, data)
         return await self._refuse(refused, user_api_key_dict, data)
+
+    def _trace(self, gateway: Gateway, say: Callable[..., None], *what: Any) -> None:
+        """Say it on the span of the request, unless the operator wants none of it."""
+        try:
+            if gateway.config.routing.telemetry.spans:
+                say(*what)
+        except Exception as error:
+            self._failed("spans", error)
 
     async def _refuse(self, refused: _Refusal, key: Any, data: dict[str, Any]) -> None:
         """Raise LiteLLM's own error, if there is something to refuse."""
@@ -350,12 +393,16 @@ class GatewayCallback(CustomLogger):
         _ROUTING.set(routing)
         routing.beyond = gateway.policy.beyond(pending.wishes)
         routing.id, routing.call_id = decision.decision_id, decision.caller.call_id
+        routing.applied = decision.applied
+        self.telemetry.decided(decision)
         if self._may_opt_out and opts_out(data):
             self.opted_out += 1
             texts, routing.private = None, True
             routing.logged = self._opt_out == "text"
         if routing.logged:
             self.lifecycle.record(decision)
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("decided", extra=told.decided(decision))
         if texts is not None:
             self.lifecycle.record(texts)
         host.ask_for_usage(data, decision.call_type)
@@ -403,6 +450,7 @@ class GatewayCallback(CustomLogger):
             routing = stamp_of(data)
             if routing is None:
                 return None
+            self._trace(self.gateway, spans.answered, self._real(served_group(data, response)), user_api_key_dict)
             return headers(routing, lambda: self._real(served_group(data, response) or routing.group))
         except Exception as error:
             self._failed("headers", error)
@@ -431,6 +479,8 @@ class GatewayCallback(CustomLogger):
         for those."""
         try:
             routing = stamp_of(request_data)
+            if routing is not None:
+                self.telemetry.ended(routing, None)
             if routing is not None and routing.logged:
                 self.lifecycle.record(outcome.from_refusal(routing.id, routing.call_id, original_exception))
         except Exception as error:
@@ -445,9 +495,11 @@ class GatewayCallback(CustomLogger):
             ended = outcome.from_call(routing.id, routing.call_id, kwargs, start, end, status, routing.group, answer)
             if (real := self._real(ended.served_group)) != ended.served_group:
                 ended = msgspec.structs.replace(ended, served_group=real)
+            priced = self._priced(ended, cached=kwargs.get("cache_hit") is True)
+            self.telemetry.ended(routing, priced)
             if routing.logged:
                 self.lifecycle.ensure_running()
-                self.lifecycle.record(self._priced(ended, cached=kwargs.get("cache_hit") is True))
+                self.lifecycle.record(priced)
             if status == "success":
                 self._note_served(routing, ended.served_group)
                 self.dual_runs.answered(routing, ended, answer)
@@ -499,9 +551,15 @@ def __getattr__(name: str) -> Any:
     # Made on demand: importing this module must not need a configuration.
     if name != "handler":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    callback = globals()["handler"] = GatewayCallback(load(host.config_path()))
+    from .telemetry import logs  # what it needs is not needed before
+
+    config = load_config(host.config_path())
+    logs.configure(config.routing.telemetry, unless_claimed=True)
+    callback = globals()["handler"] = GatewayCallback(Gateway(config))
     host.at_shutdown(callback.stop)
     add_route(callback.reloader)
+    callback.add_pages()
+    log.info("started", extra=told.started(callback.gateway, callback.lifecycle.thread is not None))
     with contextlib.suppress(RuntimeError):  # no event loop yet: the first request starts it
         callback.lifecycle.ensure_running()
         callback.cooldowns.ensure_running()

@@ -23,6 +23,7 @@ from .log.queue import Recorder
 from .log.redaction import redacted
 from .log.sink import PostgresSink
 from .log.thread import LogThread
+from .rollups import Refresher
 from .rows import Item
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ def _make_pipeline(collector: Collector, url: str, recorder: Recorder, expectati
     sink = PostgresSink(url, collector)
     embedder = _make_embedder(collector, sink)
     reader = ExpectationsReader(expectations, sink.store)
-    return Pipeline(collector, spool_directory(collector, state), recorder, sink, prepare, embedder, reader)
+    rollups = Refresher(sink.store, collector.retention_days)
+    return Pipeline(collector, spool_directory(collector, state), recorder, sink, prepare, embedder, reader, rollups)
 
 
 def _make_embedder(collector: Collector, sink: PostgresSink) -> Embedder | None:

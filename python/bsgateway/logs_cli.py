@@ -13,16 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from click.core import ParameterSource
 
-from .cli_options import config_option, database, json_option, state_option, stoppable
+from .cli_options import INHERITED, config_option, database, given, inherited, json_option, state_option, stoppable
 
 if TYPE_CHECKING:
     from .export import Selection, Summary
     from .purge import Found, Report
-
-# What the group's subcommands take over from it: `logs -c FILE export` is `logs export -c FILE`.
-INHERITED = ("config", "state")
 
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
@@ -52,7 +48,7 @@ def logs(ctx: click.Context, config: Path, state: Path, limit: int, tail: bool, 
     """Show the newest decisions and what came of them. With a command: export or erase them."""
     if ctx.invoked_subcommand is not None:
         for param in ctx.command.params:
-            if _given(ctx, param) and param.name not in INHERITED:
+            if given(ctx, param) and param.name not in INHERITED:
                 raise click.UsageError(f"{param.opts[-1]} does not go with `logs {ctx.invoked_subcommand}`", ctx)
         return
 
@@ -60,19 +56,6 @@ def logs(ctx: click.Context, config: Path, state: Path, limit: int, tail: bool, 
 
     with database(config, state) as url, contextlib.suppress(KeyboardInterrupt):
         asyncio.run(show(url, limit, tail, as_json))
-
-
-def _given(ctx: click.Context, param: click.Parameter) -> bool:
-    return param.name is not None and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
-
-
-def _inherited(ctx: click.Context) -> tuple[Path, Path]:
-    """Configuration and state directory: as the subcommand was given them, or else as the group was."""
-    group = ctx.parent
-    assert group is not None  # noqa: S101 - a subcommand has a parent
-    where = {param.name: ctx if _given(ctx, param) else group for param in ctx.command.params}
-    config, state = (where[name].params[name] for name in INHERITED)
-    return config, state
 
 
 @logs.command()
@@ -124,7 +107,7 @@ def export(
         raise click.UsageError("Parquet cannot be written to the standard output: name a file with -o", ctx)
     if until is not None and until <= since:
         raise click.UsageError("--until is not after --since", ctx)
-    summary = _export(*_inherited(ctx), Selection(since, until, texts), format_, path, force)
+    summary = _export(*inherited(ctx), Selection(since, until, texts), format_, path, force)
     where = f": {path}" if path else ""
     click.echo(f"{summary.rows:,} rows, {summary.bytes:,} bytes in {summary.seconds:.1f} s{where}", err=True)
 
@@ -179,7 +162,7 @@ def purge(
         raise click.UsageError("say what to erase: --user, --key or --before", ctx)
     if not (yes or dry_run or sys.stdin.isatty()):
         raise click.UsageError("nobody is there to confirm it: give --yes, or look first with --dry-run", ctx)
-    config, state = _inherited(ctx)
+    config, state = inherited(ctx)
 
     def confirmed(found: Found) -> bool:
         if not (yes and as_json):

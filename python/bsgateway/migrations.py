@@ -22,6 +22,7 @@ import msgspec
 
 from bsgateway.errors import StoreError
 from bsgateway.sql import queries, read
+from bsgateway.telemetry.events import event
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -113,7 +114,10 @@ async def migrate(connection: Connection) -> tuple[Migration, ...]:
             continue
         if migration is None:
             return tuple(applied)
-        log.info("applied migration %04d_%s", migration.version, migration.name)
+        log.info(
+            "applied migration %04d_%s", migration.version, migration.name,
+            extra=event("migration_applied", version=migration.version, name=migration.name),
+        )  # fmt: skip
         applied.append(migration)
 
 

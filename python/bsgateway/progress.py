@@ -36,3 +36,17 @@ def row_progress(total: int | None = None, visible: bool = True) -> Iterator[Cal
     ) as progress:
         task = progress.add_task("", total=total)
         yield lambda rows: progress.advance(task, rows)
+
+
+@contextmanager
+def hour_progress() -> Iterator[Callable[[int, int], None]]:
+    """Show how many hours of the log are added up, and how many are left; gives what to call with both numbers. On
+    stderr, if that is a terminal; gone at the end of the block."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, left: None
+        return
+    columns = (BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f} hours of the log added up"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("", total=None, visible=False)
+        yield lambda done, left: progress.update(task, completed=done, total=done + left, visible=left > 0)

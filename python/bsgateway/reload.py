@@ -35,6 +35,7 @@ from .errors import ConfigError, GatewayError
 from .gateway import Gateway
 from .hangup import Hangup
 from .private import write_private
+from .telemetry.events import event
 
 log = logging.getLogger(__name__)
 
@@ -173,11 +174,17 @@ class Reloader:
                     raise
             except RefusedError as error:
                 self.reloads_refused += 1
-                log.warning("reload by %s refused, the old configuration stays: %s", by, error)
+                log.warning(
+                    "reload by %s refused, the old configuration stays: %s", by, error,
+                    extra=event("reload_refused", by=by, mistakes=len(error.found)),
+                )  # fmt: skip
                 raise
             except Exception as error:
                 self.reloads_refused += 1
-                log.error("reload by %s failed, the old configuration stays: %s", by, _kind(error))
+                log.error(
+                    "reload by %s failed, the old configuration stays: %s", by, _kind(error),
+                    extra=event("reload_failed", by=by),
+                )  # fmt: skip
                 raise GatewayError(f"the reload failed, the old configuration stays: {_kind(error)}") from error
             self.reloads += 1
             _say(by, accepted.report)
@@ -204,7 +211,10 @@ class Reloader:
                 self._take(accepted)
             except Exception as error:
                 self.reloads_refused += 1
-                log.error("the reload of another worker failed here, the old configuration stays: %s", _kind(error))
+                log.error(
+                    "the reload of another worker failed here, the old configuration stays: %s", _kind(error),
+                    extra=event("reload_failed", by="another worker"),
+                )  # fmt: skip
                 return
             if accepted.gateway is not None:
                 self.reloads += 1
@@ -306,7 +316,12 @@ def _say(by: str, report: Report) -> None:
     """One line for what changed, one for each thing to know."""
     named = ", ".join(report.changed[:MAX_NAMED])
     more = f" and {len(report.changed) - MAX_NAMED} more" if len(report.changed) > MAX_NAMED else ""
-    log.info("reloaded by %s: %s", by, f"{named}{more} changed" if named else "nothing has changed")
+    log.info(
+        "reloaded by %s: %s", by, f"{named}{more} changed" if named else "nothing has changed",
+        extra=event(
+            "reloaded", by=by, changed=report.changed[:MAX_NAMED], needs_restart=report.needs_restart[:MAX_NAMED]
+        ),
+    )  # fmt: skip
     if report.needs_restart:
         log.warning("changed, and takes effect at the next start: %s", ", ".join(report.needs_restart))
     for warning in report.warnings:

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from click.core import ParameterSource
 
-from .cli_options import DEFAULT_CONFIG, config_option, database, days_option, json_option, ray_options, state_option
+from .cli_options import (
+    DEFAULT_CONFIG,
+    config_option,
+    database,
+    days_option,
+    given,
+    json_option,
+    ray_options,
+    state_option,
+)
 
 if TYPE_CHECKING:
     from .replay_log import LogReport
@@ -85,7 +93,7 @@ def replay(
     """
     if files:
         for param in ctx.command.params:
-            if param.name in _OF_THE_LOG and _given(ctx, param):
+            if param.name in _OF_THE_LOG and given(ctx, param):
                 raise click.UsageError(f"{param.opts[-1]} is for the log, and does not go with FILES", ctx)
         _replay_files(files, config, as_json)
         return
@@ -108,10 +116,6 @@ def replay(
         _replay_parquet(question, parquet, ray, workers or os.cpu_count() or 1, as_json)
     else:
         _replay_log(question, as_json)
-
-
-def _given(ctx: click.Context, param: click.Parameter) -> bool:
-    return param.name is not None and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
 
 
 def _replay_files(files: tuple[Path, ...], config: Path, as_json: bool) -> None:

@@ -43,6 +43,9 @@ from .private import write_private
 from .reload import SOURCE_VARIABLE, Files
 from .store import Store
 from .substitutes import Served
+from .telemetry import directory as metrics_directory
+from .telemetry import logs
+from .telemetry.events import event
 from .upstreams import local_model
 from .upstreams.supervisor import ChildServer
 
@@ -130,8 +133,10 @@ def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
         raise GatewayError(f"{files.asked}: {error.strerror}; choose another directory with --state") from error
     os.environ[STATE_VARIABLE] = str(options.state.absolute())  # the model file may lie there
     config = load_config(options.config, lambda warning: say(f"notice: {warning}"))
+    logs.configure(config.routing.telemetry)
     _refuse_taken_port(options)
     state = _state_dir(options.state)
+    metrics_directory.prepare(state, options.workers)
     with contextlib.ExitStack() as stack:
         os.environ.setdefault("GRACEFUL_SHUTDOWN_TIMEOUT", str(DRAIN_SECONDS))
         _bypass_proxy_on_loopback()
@@ -293,9 +298,11 @@ def create_app() -> Any:
     """LiteLLM's app, with the gateway started when its own start is done. Called once in each worker."""
     from litellm.proxy.proxy_server import app
 
+    from . import host
+
     if multiprocessing.parent_process() is not None and hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the parent, whose terminal may be this one's too
-    _show_what_the_hook_says()
+    logs.configure(load_config(host.config_path()).routing.telemetry)
     inner = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -310,15 +317,6 @@ def create_app() -> Any:
 
     app.router.lifespan_context = lifespan
     return app
-
-
-def _show_what_the_hook_says() -> None:
-    """Of itself Python shows warnings only, and what the memo did is none, nor is a reload."""
-    for name in ("bsgateway.hook", "bsgateway.reload"):
-        told = logging.getLogger(name)
-        told.setLevel(logging.INFO)
-        if not told.hasHandlers():
-            told.addHandler(logging.StreamHandler())
 
 
 def _spare_the_collector() -> None:
@@ -343,6 +341,7 @@ def _announce(site: Site, say: Callable[[str], None]) -> None:
     while time.monotonic() < until:
         try:
             if httpx.get(f"{site.url}/health/liveliness", timeout=5).status_code == 200:
+                log.info("%s answers", site.url, extra=event("ready", url=site.url, workers=site.options.workers))
                 say(ready_line(site))
                 return
         except httpx.HTTPError:

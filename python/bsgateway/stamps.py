@@ -29,7 +29,7 @@ class RoutingDecision(dict[str, Any]):
     `logged` is False for a request that opted out of the log, row and all. `conversation` is the one whose state this
     request changed, None if it changed none. `beyond` are models above the tier that is allowed: no fallback goes
     there. `private`: its client keeps its words, or all of it, out of the log. `ticket` is there if it will be answered
-    a second time.
+    a second time. `applied` as the decision says it: whether the request was rewritten.
     """
 
     id: UUID
@@ -39,6 +39,7 @@ class RoutingDecision(dict[str, Any]):
     conversation: str | None = None
     beyond: frozenset[str] = frozenset()
     private: bool = False
+    applied: bool = True
     ticket: Ticket | None = None
 
 

@@ -287,6 +287,13 @@ class Store:
             found = queries().expected_output(connection, since=since, most=most, least=least)
             return {(row["tier"], row["served_group"]): float(row["tokens"]) async for row in found}
 
+    async def since_newest(self, since: datetime, until: datetime, most: int) -> datetime | None:
+        """From when on there are `most` decisions before `until`, to the millisecond; None where there are no more of
+        them from `since` on. Raises StoreError."""
+        async with self.acquire("cannot read the log in") as connection:
+            found: datetime | None = await queries().since_newest(connection, since=since, until=until, most=most)
+            return found
+
     async def counts(self) -> Counts:
         """Rows of each table, counted one by one. Raises StoreError."""
         async with self.acquire("cannot read the log in") as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -153,6 +154,11 @@ class Gateway:
     def said(self) -> str:
         """All it wrote to stdout and stderr."""
         return self.output.read_text(errors="replace")
+
+    def events(self, word: str) -> list[dict[str, Any]]:
+        """What it logged under this word."""
+        lines = [json.loads(line) for line in self.said().splitlines() if line.startswith('{"timestamp": ')]
+        return [line for line in lines if line["event"] == word]
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, to_group: bool = False) -> None:
         """Send a signal, to it alone or as a terminal does to its process group; it must end well and leave no

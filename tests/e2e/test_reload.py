@@ -142,8 +142,23 @@ async def test_the_next_request_after_a_hangup_is_routed_anew(operator: Operator
     assert await operator.served("simple") == "small"
     operator.edit(simple_is_medium)
     assert "reloaded by SIGHUP: routing.tiers.simple.model changed" in await operator.hang_up("reloaded by")
+    told = operator.gateway.events("reloaded")[-1]
+    assert (told["by"], told["changed"]) == ("SIGHUP", ["routing.tiers.simple.model"])
     assert await operator.served("simple") == "medium"
     assert "nothing has changed" in await operator.hang_up("reloaded by")
+
+
+async def test_a_reload_changes_what_is_logged(operator: Operator) -> None:
+    gateway = operator.gateway
+    assert await operator.served("simple") == "small"
+    assert gateway.events("decided") == []
+    operator.edit(lambda config: config["routing"].update(telemetry={"log_level": "debug"}))
+    assert (await operator.post()).status_code == 200
+    reply = await send(gateway, "chat", "auto", PROMPTS["simple"])
+    (decided,) = gateway.events("decided")
+    assert (decided["decision_id"], decided["model"]) == (str(reply.decision_id), "small")
+    assert (decided["tier"], decided["strategy"], decided["applied"]) == ("simple", "static", True)
+    assert PROMPTS["simple"] not in gateway.said()
 
 
 async def test_the_admin_route_says_what_came_of_it(operator: Operator) -> None:

@@ -25,6 +25,11 @@ async def test_what_was_answered_is_logged_and_a_second_start_goes_on(tmp_path: 
         assert f"key {first.key} " in first.said()
         replies = await answers_until_stopped(first, first.stop)
         assert "memo: " in first.said()
+        (started,), (ready,), (stopped,) = map(first.events, ("started", "ready", "stopped"))
+        assert (started["strategy"], started["log"], ready["workers"]) == ("static", True, 1)
+        assert started["tiers"] == ["broken", "simple", "medium", "complex"]
+        assert stopped["memo_misses"] > 0
+        assert len(first.events("migration_applied")) > 5
     finally:
         first.kill()
     async with log_of(state) as log:

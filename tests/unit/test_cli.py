@@ -33,10 +33,10 @@ from bsgateway.models import install
 from model_files import model
 
 COMMANDS = (
-    "serve", "demo", "check", "explain", "replay", "train", "evaluate", "calibrate", "logs", "migrate", "doctor",
-    "version",
+    "serve", "demo", "check", "explain", "replay", "train", "evaluate", "calibrate", "logs", "models", "report",
+    "migrate", "doctor", "version",
 )  # fmt: skip
-SUBCOMMANDS = ("logs export", "logs purge")
+SUBCOMMANDS = ("logs export", "logs purge", "models promote", "models rollback")
 EXPORT, PURGE = ["logs", "export", "--since", "1d"], ["logs", "purge", "--user", "u", "--yes"]
 HARD = "Prove the theorem, derive the bound, analyze the algorithm."
 PASSWORD = "hunter2"
@@ -78,9 +78,9 @@ def test_help_lists_every_command() -> None:
 def test_help_lists_every_subcommand() -> None:
     groups = {name: command for name, command in main.commands.items() if isinstance(command, click.Group)}
     assert sorted(f"{name} {sub}" for name, group in groups.items() for sub in group.commands) == sorted(SUBCOMMANDS)
-    out = run("logs", "--help").stdout
     for name in SUBCOMMANDS:
-        assert f"\n  {name.split()[1]} " in out
+        group, command = name.split()
+        assert f"\n  {command} " in run(group, "--help").stdout
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, *SUBCOMMANDS])

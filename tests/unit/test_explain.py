@@ -13,11 +13,12 @@ import pytest
 from rich.console import Console
 
 from bsgateway.decision import Contribution, Decision, Method, Outcome, Reason, Skipped
-from bsgateway.explain import MAX_FILE, guess_call_type, print_decision, read_request
+from bsgateway.explain import MAX_FILE, print_decision, read_request
 from bsgateway.gateway import FORMATS, Gateway
 from bsgateway.logs import money, table
 from bsgateway.rows import LogRow
 from bsgateway.terminal import PIPE_WIDTH, printable, wide_console
+from bsgateway.trials import guess_call_type
 from builders import make_decision, make_failure, make_outcome
 
 HARD = "Prove the theorem, derive the bound, analyze the algorithm."

@@ -30,6 +30,7 @@ from bsgateway.log.embeddings import CANARY, CallFailed, EmbeddingModel, ModelAw
 from bsgateway.log.metrics import EmbedderStats
 from bsgateway.sql import queries
 from bsgateway.store import Store
+from bsgateway.telemetry.events import event
 
 if TYPE_CHECKING:
     import asyncpg
@@ -149,7 +150,9 @@ class Embedder:
         if self._open_since is None:
             self._open_since = time.monotonic()
             said = str(error) if known else self._last_error
-            log.warning("embeddings: none are made by %s now, texts wait: %s", self._settings.model, said)
+            model = self._settings.model
+            told = event("circuit_opened", circuit="embedder", model=model, cause=self._last_error)
+            log.warning("embeddings: none are made by %s now, texts wait: %s", model, said, extra=told)
         self._dimensions = None  # another model may be served when the server is back
         await self._let_go()  # a worker that reaches the server may go on
         seconds = backoff.delay(self._failures, FIRST_RETRY, LAST_RETRY)
@@ -159,7 +162,8 @@ class Embedder:
     def _recovered(self) -> None:
         if self._open_since is not None:
             seconds = time.monotonic() - self._open_since
-            log.warning("embeddings: made by %s again after %.1f s", self._settings.model, seconds)
+            told = event("circuit_closed", circuit="embedder", model=self._settings.model, seconds=round(seconds, 3))
+            log.warning("embeddings: made by %s again after %.1f s", self._settings.model, seconds, extra=told)
         self._open_since = None
         self._failures = 0
         self._strikes.clear()

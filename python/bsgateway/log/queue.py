@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from bsgateway.decision import Texts
 from bsgateway.rows import Item
+from bsgateway.telemetry.events import event
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,10 @@ class Recorder:
             if not quiet:
                 self._quiet_until[cause] = now + QUIET
         if not quiet:
-            log.error("routing log: %d rows dropped so far, cause %s%s", total, cause, f": {detail}" if detail else "")
+            log.error(
+                "routing log: %d rows dropped so far, cause %s%s", total, cause, f": {detail}" if detail else "",
+                extra=event("rows_dropped", cause=cause, dropped=total),
+            )  # fmt: skip
 
     def take(self, limit: int) -> list[Item]:
         """Remove and return the oldest rows, at most `limit`. Called on the thread that stores them only."""

@@ -14,6 +14,7 @@ from bsgateway.log.chunk import Unreadable
 from bsgateway.log.queue import QUIET
 from bsgateway.log.sink import RowRefused, Sink, SinkTimeout, SinkUnavailable
 from bsgateway.rows import Item
+from bsgateway.telemetry.events import event
 
 log = logging.getLogger(__name__)
 
@@ -126,11 +127,13 @@ class Writer:
     async def _wait_after(self, error: Exception) -> None:
         self.retries += 1
         self.last_error = str(error) if isinstance(error, SinkUnavailable) else type(error).__name__
-        if not self._failures:
+        opened = not self._failures
+        if opened:
             self._failing_since = time.monotonic()
-        if time.monotonic() >= self._quiet_until:
+        if opened or time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + QUIET
-            log.warning("routing log: cannot write, rows wait: %s", self.last_error)
+            told = event("circuit_opened", circuit="log", cause=self.last_error) if opened else None
+            log.warning("routing log: cannot write, rows wait: %s", self.last_error, extra=told)
         seconds = backoff.delay(self._failures, FIRST_RETRY, LAST_RETRY)
         self._failures += 1
         await self._sleep(seconds)
@@ -155,7 +158,9 @@ class Writer:
 
     def _succeeded(self) -> None:
         if self._failures:
-            log.warning("routing log: writing again after %.1f s", time.monotonic() - self._failing_since)
+            seconds = time.monotonic() - self._failing_since
+            told = event("circuit_closed", circuit="log", seconds=round(seconds, 3))
+            log.warning("routing log: writing again after %.1f s", seconds, extra=told)
             self._failures = 0
             self._quiet_until = 0.0
 

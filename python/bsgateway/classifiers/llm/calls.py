@@ -38,6 +38,11 @@ class Calls:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._open
 
+    @property
+    def under_way(self) -> int:
+        """Calls that have not ended, those that are being cancelled among them."""
+        return len(self._tasks)
+
     def start(
         self, key: Hashable, work: Callable[[Call], Coroutine[Any, Any, Verdict]], ended: Callable[[], None]
     ) -> None:
@@ -73,6 +78,11 @@ class Calls:
                 if task.cancel():
                     self._abandoned(call)
         return task.result() if task.done() and not task.cancelled() else None
+
+    def cancel(self) -> None:
+        """Break off all calls under way: who waits for one is answered None."""
+        for task in self._tasks:
+            task.cancel()
 
     async def ended(self) -> None:
         """Wait until no call is under way."""

@@ -17,6 +17,7 @@ from enum import Enum
 
 from ...decision import LlmStatus
 from ...log.backoff import delay
+from ...telemetry.events import event
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Circuit:
                 "the local LLM %s is left alone until it answers a probe: %s; `bsgateway doctor` says what to do",
                 self._name,
                 kind.value,
+                extra=event("circuit_opened", circuit="llm", model=self._name, cause=kind.value),
             )
 
     @contextmanager
@@ -91,7 +93,9 @@ class Circuit:
             self.state = CircuitState.OPEN
             raise
         self.state, self._failures = CircuitState.CLOSED, 0
-        log.warning("the local LLM %s answers again, after %.1f s", self._name, self._clock() - self._since)
+        seconds = self._clock() - self._since
+        told = event("circuit_closed", circuit="llm", model=self._name, seconds=round(seconds, 3))
+        log.warning("the local LLM %s answers again, after %.1f s", self._name, seconds, extra=told)
 
     def pause(self) -> float:
         """Seconds to wait before the next probe: longer with each since a request was answered, and not the same in all

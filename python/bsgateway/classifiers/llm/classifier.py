@@ -41,6 +41,7 @@ class LlmClassifier:
         self._circuit = Circuit(target.model, settings.open_after)
         self._turnstile = Turnstile(settings.max_concurrent, settings.max_waiting)
         self._calls = Calls(self._abandoned)
+        self._trials = Calls(lambda _: None)
         self._tally = Tally()
         self._warm = False
         self._tried = asyncio.Event()
@@ -69,6 +70,33 @@ class LlmClassifier:
             verdict = _failed(error)
         self._tally.statuses[verdict.status] += 1
         return verdict
+
+    async def try_out(self, request: Request, deadline: float) -> Verdict:
+        """As `verdict`, for somebody who only wants to see: no request waits for it. It is asked while nobody else is,
+        and broken off (BUSY) as soon as a request comes. Nothing is counted and, but for latency, nothing remembered.
+        """
+        key = request_key(request, self._scope)
+        if (known := self._memo.get(key)) is not None:
+            return known
+        if not self._warm:
+            return Verdict(LlmStatus.COLD)
+        if not self._circuit.is_closed:
+            return Verdict(LlmStatus.OPEN)
+        if self._turnstile.inside or self._trials.under_way:
+            return Verdict(LlmStatus.BUSY)
+        self._trials.start(key, lambda _: self._tried_out(request), lambda: None)
+        verdict = await self._trials.answer(key, deadline)
+        if verdict is None:
+            return Verdict(LlmStatus.TIMEOUT if time.perf_counter() >= deadline else LlmStatus.BUSY)
+        return verdict
+
+    async def _tried_out(self, request: Request) -> Verdict:
+        try:
+            return await self._model.ask(request)
+        except ServerError as error:
+            return Verdict(LlmStatus[error.kind.upper()])
+        except Exception as error:
+            return _failed(error)
 
     def unasked(self, status: LlmStatus) -> Verdict:
         """Count a request that the model is not asked about."""
@@ -110,6 +138,7 @@ class LlmClassifier:
             turn = self._turnstile.enter()
             if turn is None:
                 return Verdict(LlmStatus.BUSY)
+            self._trials.cancel()
             self._calls.start(
                 key, lambda call: self._ask(key, request, call, turn), lambda: self._turnstile.leave(turn)
             )
@@ -164,8 +193,10 @@ class LlmClassifier:
                     await self._idle()
         finally:
             self._warm = False
+            self._trials.cancel()
             try:
                 await self._calls.ended()
+                await self._trials.ended()
             finally:
                 await self._model.close()
 

@@ -73,3 +73,14 @@ LEFT JOIN routing_texts t
 WHERE d.decision_id >= bsg_uuid7_floor(:since)
   AND d.decision_id < bsg_uuid7_floor(:until)
 ORDER BY d.decision_id;
+
+-- name: since_newest(since, until, most)$
+-- The millisecond after the newest decision of a time that has `most` newer ones; nothing where there is none. Read by
+-- the primary key, from its end.
+SELECT bsg_uuid7_time(decision_id) + interval '1 millisecond'
+FROM routing_logs
+WHERE decision_id >= bsg_uuid7_floor(:since)
+  AND decision_id < bsg_uuid7_floor(:until)
+ORDER BY decision_id DESC
+OFFSET :most
+LIMIT 1;

@@ -1,0 +1,1 @@
+"""How quickly the pages answer over millions of rows."""

@@ -1,0 +1,7 @@
+-- name: maker_of_decision(decision_id)^
+-- The key that a decision was made for.
+SELECT key_hash FROM routing_logs WHERE decision_id = :decision_id;
+
+-- name: insert_feedback(decision_id, source, rating, label, comment)!
+INSERT INTO routing_feedback (decision_id, source, rating, label, comment, created_at)
+VALUES (:decision_id, :source, :rating, :label, :comment, clock_timestamp());

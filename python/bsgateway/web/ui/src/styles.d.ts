@@ -1,0 +1,2 @@
+/** Styles are bundled by build.mjs. */
+declare module "*.css";
