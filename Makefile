@@ -29,7 +29,7 @@ NPM = cd $(UI) && PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/b
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo setup test lint unit rust-test bench performance bench-proxy bench-log estimator gate gate-baseline fuzz
-.PHONY: browser bench-web web web-check web-types prior quality bench-alive bench-llm bench-train faults redaction replay fuzz-smoke postgres-versions schema reference lock clean
+.PHONY: browser screenshots bench-web web web-check web-types prior quality bench-alive bench-llm bench-train faults redaction replay fuzz-smoke postgres-versions schema reference lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -133,6 +133,9 @@ web: $(PAGES) ## build the pages of the dashboard
 
 web-check: $(UI_PACKAGES) ## formatting, lints, types and tests of the pages
 	$(NPM) run --silent check
+
+screenshots: $(CORE) browser ## take pictures of the pages over a made-up log, into docs/images (ARGS="--output DIR")
+	PYTHONPATH=tests $(BIN)/python -m browser.screenshots $(ARGS)
 
 web-types: $(CORE) ## write the pages' types of the API anew
 	$(BIN)/python $(UI)/make_types.py > $(UI)/src/api.d.ts

@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from bsgateway.embedded import EmbeddedPostgres
 from bsgateway.upstreams import local_model
@@ -73,3 +75,16 @@ def real_ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(f"no engine or no weights: {local_model.INSTALL_HINT}")
     with ChildServer("ollama_api.real", [], "ollama", state_dir=tmp_path_factory.mktemp("ollama")) as server:
         yield server.base_url
+
+
+class OneBrowser(LoadFileScheduling):
+    """Each file to one worker, and all tests of the pages to the same one: they share a gateway and a browser."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneBrowser:
+    """Whatever --dist says."""
+    return OneBrowser(config, log)

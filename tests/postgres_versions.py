@@ -30,10 +30,8 @@ from faults.servers import Postgres
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "target" / "postgres-versions"
-TESTS = tuple(
-    f"tests/integration/test_{name}.py"
-    for name in ("store", "migrations", "maintenance", "connections", "log", "export", "purge", "embedder")
-)
+NAMES = "store migrations maintenance connections log export purge embedder rollups figures_log decisions_log learning"
+TESTS = tuple(f"tests/integration/test_{name}.py" for name in NAMES.split())
 
 
 class Package(NamedTuple):

@@ -1,4 +1,4 @@
-"""The keys of the benchmark's proxy, copied beside its gateway.yaml: the master key, and the busiest of the seeded log."""
+"""The keys of the benchmark's proxy, copied beside its gateway.yaml: the master key, and the busiest one of the log."""
 
 from __future__ import annotations
 

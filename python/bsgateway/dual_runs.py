@@ -32,6 +32,7 @@ from .decision import Comparison, Outcome, Reason, now
 from .dual_run_tickets import Ticket, make_ticket
 from .errors import GatewayError
 from .judge import VERDICT_TOKENS, JudgeError, compare
+from .outcome import MAX_COST
 from .policy import EXPECTED_OUTPUT_TOKENS, Choice
 from .stamps import METADATA
 from .translate import translate
@@ -314,7 +315,7 @@ def _cost(answer: Any, model: Model | None) -> float | None:
     """As LiteLLM says; else by the tokens and the model's price."""
     hidden = getattr(answer, "_hidden_params", None)
     said = hidden.get("response_cost") if isinstance(hidden, dict) else None
-    if isinstance(said, (int, float)) and said > 0:
+    if isinstance(said, (int, float)) and 0 < said <= MAX_COST:
         return float(said)
     if model is None or (usage := usage_of(answer)) is None:
         return None

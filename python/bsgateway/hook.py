@@ -129,7 +129,10 @@ class GatewayCallback(CustomLogger):
     async def stop(self) -> None:
         """Write what is left of the log. Awaited once, when the proxy shuts down."""
         if self.site is not None:
-            await self.site.close()
+            try:
+                await self.site.close()
+            except Exception as error:  # the log is to be written all the same
+                self._failed("pages", error)
         await self.cooldowns.stop()
         await self.dual_runs.stop()
         await self.sessions.settle()

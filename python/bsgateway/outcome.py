@@ -14,6 +14,8 @@ from .decision import Outcome, now
 
 MAX_TEXT = 256
 """Characters kept of names that a client or a provider chose."""
+MAX_COST = 1e9
+"""US dollars that one request may cost; more is a mistake."""
 
 
 def from_call(
@@ -64,7 +66,7 @@ def _with_usage(attempt: Outcome, kwargs: Mapping[str, Any], payload: Mapping[st
         completion_tokens=completion,
         cache_read_tokens=_cache_read(usage),
         cache_write_tokens=_count(usage.get("cache_creation_input_tokens")),
-        cost=float(cost) if isinstance(cost, (int, float)) else None,
+        cost=_cost(cost),
     )
 
 
@@ -76,6 +78,11 @@ def _cache_read(usage: Mapping[str, Any]) -> int | None:
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+
+
+def _cost(value: Any) -> float | None:
+    """US dollars. Some providers name the price themselves: one that is no number would make all sums none."""
+    return float(value) if isinstance(value, (int, float)) and 0 <= value <= MAX_COST else None
 
 
 def _http_status(value: Any) -> int | None:

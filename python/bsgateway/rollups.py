@@ -120,7 +120,8 @@ class Refresher:
         while True:
             hours = self._pace.hours
             done = await self.once()
-            await asyncio.sleep(self._pace.took if done == hours else max(PAUSE, self._pace.took / SHARE))
+            is_behind = done == hours or self._pace.hours < hours  # fewer are tried next: these took too long
+            await asyncio.sleep(self._pace.took if is_behind else max(PAUSE, self._pace.took / SHARE))
 
     async def once(self) -> int | None:
         """One round: the hours that were added up, None if it failed. Never raises for a database that is away or

@@ -351,7 +351,7 @@ def _announce(site: Site, say: Callable[[str], None]) -> None:
 
 
 def ready_line(site: Site) -> str:
-    """One line: URL, models per tier, key, and a curl to try."""
+    """One line: URL, models per tier, key, dashboard, and a curl to try."""
     how = {
         item.name: {"real": "", "local": " (small local model)", "stand_in": " (stand-in)"}[item.kind]
         for item in site.served
@@ -366,4 +366,5 @@ def ready_line(site: Site) -> str:
         f"-H 'Content-Type: application/json' "
         f"""-d '{{"model":"{name}","messages":[{{"role":"user","content":"What is the capital of France?"}}]}}'"""
     )
-    return f"ready: {site.url} | {tiers} | key {site.master_key} | try: {curl}"
+    pages = f" | dashboard {site.url}/bsgateway/" if site.config.routing.dashboard.enabled else ""
+    return f"ready: {site.url} | {tiers} | key {site.master_key}{pages} | try: {curl}"

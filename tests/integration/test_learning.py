@@ -166,7 +166,7 @@ async def test_the_plans_walk_no_table(log: Log) -> None:
         ):
             steps = [row[0].strip(" ->") for row in await log.connection.fetch(f"EXPLAIN {query}", *bounds)]
             assert any(step.startswith("Nested Loop Left Join") for step in steps)
-            assert not [step for step in steps if step.startswith(("Hash", "Merge Left Join", "Merge Join"))], steps
+            assert not [step for step in steps if " Join" in step and step.startswith(("Hash", "Merge"))], steps
 
 
 async def test_an_empty_log_and_none(store: Store, config: Config, tmp_path: Path) -> None:

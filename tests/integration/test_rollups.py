@@ -7,11 +7,13 @@ import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
+from bsgateway import rollups
 from bsgateway.connections import init_connection
 from bsgateway.decision import Caller, Decision, Method, Outcome, Strategy, now
 from bsgateway.errors import StoreError
@@ -276,6 +278,24 @@ async def test_one_worker_at_a_time(store: Store, sql: Connection) -> None:
         assert await refresh(connection) == 0
 
 
+async def test_rows_that_are_moved_into_a_partition_are_not_missed(
+    store: Store, sql: Connection, postgres_dsn: str
+) -> None:
+    await store.copy([at(NOON)])  # long ago: there is no partition for it
+    mover = await asyncpg.connect(postgres_dsn)
+    try:
+        async with mover.transaction():
+            make = "SELECT bsg_make_partitions('routing_logs', $1, $2, 'month')"
+            assert await mover.fetchval(make, DAY, DAY + timedelta(days=1)) == 1
+            adding = asyncio.create_task(refresh(sql))
+            await asyncio.wait([adding], timeout=0.2)  # where it waits for the move, it ends after it
+    finally:
+        await mover.close()
+    await adding
+    await settled(store)
+    assert [row["requests"] for row in await sums(sql)] == [1]
+
+
 async def test_the_newest_hours_come_first(store: Store, sql: Connection) -> None:
     moments = [NOON + timedelta(hours=hour) for hour in range(5)]
     await store.copy([at(moment) for moment in moments])
@@ -307,6 +327,28 @@ async def test_no_id_stops_the_sums(store: Store, sql: Connection) -> None:
     await store.copy([make_decision(decision_id=UUID(each)) for each in strange])
     await settled(store)
     assert await sql.fetchval("SELECT sum(requests) FROM routing_rollups WHERE span = 900") == 2
+
+
+async def test_whoever_may_only_write_rows_marks_them(store: Store, sql: Connection, postgres_dsn: str) -> None:
+    role, database = f"writer_{uuid4().hex}", urlsplit(postgres_dsn).path[1:]
+    await sql.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'writes'")
+    try:
+        await sql.execute(
+            f"""GRANT TEMP ON DATABASE {database} TO {role};
+            GRANT SELECT, INSERT ON routing_logs, routing_texts, routing_outcomes, routing_comparisons TO {role};
+            GRANT UPDATE ON routing_outcomes TO {role}"""
+        )
+        address = urlsplit(postgres_dsn)
+        own = urlunsplit(address._replace(netloc=f"{role}:writes@{address.netloc.rpartition('@')[2]}"))
+        decision = at(NOON)
+        async with await Store.connect(own) as restricted:
+            for _ in range(2):
+                await restricted.copy([decision, make_outcome(decision)])
+            assert await Refresher(lambda: asyncio.sleep(0, restricted), None).once() is None
+        await settled(store)
+        await assert_right(sql, HOUR, HOUR + timedelta(hours=1))
+    finally:
+        await sql.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 async def test_any_time_is_covered_exactly(store: Store, sql: Connection) -> None:
@@ -369,6 +411,31 @@ async def test_the_refresher_outlives_a_database_that_is_away(store: Store, sql:
     away = False
     assert await refresher.once() == 1
     assert len(await sums(sql)) == 1
+
+
+async def test_what_took_too_long_is_soon_tried_in_smaller_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def refresh(_connection: Any, _retention_days: int | None, hours: int) -> int:
+        if hours > 4:
+            raise asyncpg.QueryCanceledError
+        return hours - 1
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise asyncio.CancelledError
+
+    async def connect() -> Store:
+        return store
+
+    monkeypatch.setattr(rollups, "refresh", refresh)
+    monkeypatch.setattr(rollups, "PAUSE", 1_000.0)
+    monkeypatch.setattr(rollups, "SHARE", 1.0)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await Refresher(connect, None).run()
+    assert [wait < 1_000 for wait in waits] == [True, True, False]  # 16 and 8 hours, and then 4
 
 
 async def test_an_outcome_alone_marks_its_decision(store: Store, sql: Connection) -> None:

@@ -757,6 +757,15 @@ def test_ids_in_stamps_are_uuids() -> None:
     assert UUID(FORGED["decision_id"]).version == 7  # so that it is not for its shape that it is ignored
 
 
+async def test_pages_that_cannot_be_closed_keep_no_row_from_the_log(callback: GatewayCallback) -> None:
+    await pre_call(callback, proxy_data("acompletion"))
+    callback.site = Raises()  # type: ignore[assignment]
+    await callback.stop()
+    assert callback.lifecycle._task is not None
+    assert callback.lifecycle._task.done()
+    assert callback.errors == 1
+
+
 async def test_the_end_says_what_the_memo_did(callback: GatewayCallback, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "bsgateway.hook")
     await callback.stop()

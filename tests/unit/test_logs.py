@@ -236,3 +236,10 @@ def test_half_of_a_line_is_never_followed_by_another_event(said: Callable[[], li
     logging.getLogger("bsgateway.names").warning("unknown model %s", forged)
     (line,) = said()
     assert json.loads(line)["event"] == f"unknown model {forged}"
+
+
+@pytest.mark.parametrize("log_format", ["auto", "text", "json"])
+def test_a_process_without_stderr_goes_on(monkeypatch: pytest.MonkeyPatch, log_format: str) -> None:
+    monkeypatch.setattr(sys, "stderr", None)  # as Python has it where the process was started without one
+    configure(msgspec.convert({"log_format": log_format}, Telemetry))
+    logging.getLogger("bsgateway.test").warning("nobody hears this")

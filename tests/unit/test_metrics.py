@@ -597,6 +597,39 @@ def test_a_directory_that_cannot_be_used_costs_no_request(tmp_path: Path, made: 
     assert list(tmp_path.iterdir()) == [place]
 
 
+FULL = """
+import shutil
+from collections import namedtuple
+from bsgateway.errors import TelemetryError
+from bsgateway.telemetry import families as f
+from bsgateway.telemetry.registry import Registry
+
+registry, real = Registry(), shutil.disk_usage
+registry.add(f.RELOADS, (), 1)
+shutil.disk_usage = lambda path: namedtuple("Usage", "free")(0 * real(path).free)
+registry.add(f.RELOADS, (), 1)
+for make in (lambda: registry.add(f.SPENT, ("small",), 1), Registry):
+    try:
+        make()
+    except TelemetryError as error:
+        print(error)
+shutil.disk_usage = real
+registry.add(f.SPENT, ("small",), 1)
+print(sorted(line for line in registry.exposition("")[0].decode().splitlines() if line.endswith(("2.0", " 1.0"))))
+"""
+
+
+def test_a_full_disk_ends_no_worker(tmp_path: Path) -> None:
+    # What a worker puts into a hole of its file then would: a test cannot fill a disk, so its size is made up here.
+    given = environment(tmp_path / "shared")
+    ended = subprocess.run([sys.executable, "-c", FULL], env=given, capture_output=True, timeout=60, text=True)
+    assert ended.returncode == 0, ended.stderr
+    *refused, counted = ended.stdout.splitlines()
+    assert refused == [f"no new metrics: the disk of {tmp_path / 'shared'} is full: make room"] * 2
+    assert "bsgateway_reloads_total 2.0" in counted
+    assert 'bsgateway_spent_usd_total{model="small"} 1.0' in counted
+
+
 VANISHED = """
 import os, shutil
 from bsgateway.errors import TelemetryError

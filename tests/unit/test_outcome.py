@@ -240,7 +240,13 @@ def test_the_group_is_taken_from_the_metadata_where_the_payload_lacks_it() -> No
     assert outcome(report({"model_group": ""}, litellm_params={})).served_group is None
 
 
-@pytest.mark.parametrize(("cost", "expected"), [(0, 0.0), (0.5, 0.5), (None, None), ("0.5", None), ([], None)])
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        (0, 0.0), (0.5, 0.5), (None, None), ("0.5", None), ([], None),
+        (-1.0, None), (float("nan"), None), (float("inf"), None), (1e308, None), (10**400, None),
+    ],
+)  # fmt: skip
 def test_costs(cost: Any, expected: float | None) -> None:
     assert outcome(report(response_cost=cost)).cost == expected
 

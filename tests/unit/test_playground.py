@@ -136,6 +136,31 @@ async def test_a_gateway_that_fails_inside_says_so_without_the_words(
     assert SECRET not in caplog.text
 
 
+async def test_however_many_try_requests_wait_for_one_of_them(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, analysed, begin = 0, [], Gateway.begin
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def seen(self: Gateway, *arguments: Any) -> Any:
+        analysed.append(turn)
+        return begin(self, *arguments)
+
+    playground = Playground(lambda: gateway)
+    await explained(playground, prompt=HARD, strategies=("static", "ml"))
+    monkeypatch.setattr(Gateway, "begin", seen)
+    counting = asyncio.create_task(count())
+    await asyncio.gather(*(explained(playground, prompt=HARD, strategies=("static", "ml")) for _ in range(20)))
+    counting.cancel()
+    assert len(analysed) == 40
+    assert len(set(analysed)) == 40
+
+
 async def test_gateways_are_built_once_for_each_configuration(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from ..core import core
 from ..decision import now
 from ..errors import ModelError, NotBetterError, UnknownModelError
 from ..models import install, model_path, previous_path
+from ..telemetry.events import event
 from ..terminal import printable
 from ..web.views import ModelVersion, Promoted
 from .version_header import Described
@@ -150,7 +151,12 @@ def _put_in_force(path: Path, directory: Path, data: bytes) -> str | None:
     for version in kept(directory):
         if version.id == new:
             write_record(version.path, msgspec.structs.replace(version.record, promoted=moment))
-    log.info("model %s put in force in place of %s", new, places.in_force or "one that was refused")
+    log.info(
+        "model %s put in force in place of %s",
+        new,
+        places.in_force or "one that was refused",
+        extra=event("model_promoted", model=new, before=places.in_force),
+    )
     return places.in_force
 
 

@@ -16,6 +16,7 @@ EVENTS: dict[str, str] = {
     "reloaded": "A process took up a changed gateway.yaml: what changed, what waits for the next start.",
     "reload_refused": "A changed gateway.yaml has mistakes, and the old one stays in force.",
     "reload_failed": "A changed gateway.yaml could not be taken up, and the old one stays in force.",
+    "model_promoted": "A learned model was put in force, by `train` or by hand: its id, and the one before.",
     "model_taken_up": "Another learned model scores from now on.",
     "model_refused": "A model file cannot be used, and the model in force stays.",
     "model_gone": "The model file is gone; the model in force stays until the next start.",

@@ -51,14 +51,19 @@ def formatter(text: bool) -> logging.Formatter:
     """What makes a line of a record: of the sentences of `logging` as well as of events."""
     last: list[Processor] = [_json]
     if text:
-        last = [_readable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)]
+        last = [_readable, structlog.dev.ConsoleRenderer(colors=_at_terminal(), sort_keys=False)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[_fields], processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
     )
 
 
 def _as_text(format: str) -> bool:
-    return format == "text" or (format == "auto" and sys.stderr.isatty())
+    return format == "text" or (format == "auto" and _at_terminal())
+
+
+def _at_terminal() -> bool:
+    # None: the process was started without a stderr, and its lines go nowhere.
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _fields(_logger: Any, _method: str, line: EventDict) -> EventDict:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ Labels = tuple[str, ...]
 _LIVE_GAUGES = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
 _SUFFIXES = ("_bucket", "_count", "_sum")
 _READS = 3
+MIN_FREE = 1_000_000
+"""Bytes that are free where workers share numbers, before a new one is put there."""
 
 
 class Registry:
@@ -39,10 +42,11 @@ class Registry:
 
         self.is_shared = values.ValueClass is not values.MutexValue
         """Whether other workers' numbers are seen."""
-        directory = _made_directory() if self.is_shared else None
+        self._directory = directory = _made_directory() if self.is_shared else None
         own = CollectorRegistry()
         self._read: Callable[[], Iterable[Metric]] = own.collect
         if directory is not None:
+            _check_room(directory)
             self._read = lambda: _of_all_workers(directory)
         self._metrics: dict[str, Any] = {}
         self._children: dict[tuple[str, Labels], Any] = {}
@@ -53,7 +57,8 @@ class Registry:
             raise TelemetryError(f"no metrics: {DIRECTORY_VARIABLE}: {directory}: {error.strerror}") from error
 
     def add(self, family: Family, labels: Labels, amount: float) -> None:
-        """Raise a counter, or a gauge. Raises ValueError for a counter that would fall."""
+        """Raise a counter, or a gauge. Raises ValueError for a counter that would fall, and TelemetryError as all that
+        changes numbers does for labels that are new when the disk is full."""
         self._child(family, labels).inc(amount)
 
     def set(self, family: Family, labels: Labels, value: float) -> None:
@@ -88,6 +93,8 @@ class Registry:
     def _child(self, family: Family, labels: Labels) -> Any:
         key = family.name, labels
         if (child := self._children.get(key)) is None:
+            if self._directory is not None and family.labels:
+                _check_room(self._directory)
             metric = self._metrics[family.name]
             child = self._children[key] = metric.labels(*labels) if family.labels else metric
         return child
@@ -120,6 +127,17 @@ def _made_directory() -> Path:
     except OSError as error:
         raise TelemetryError(f"no metrics: {DIRECTORY_VARIABLE}: {path}: {error.strerror}") from error
     return Path(path)
+
+
+def _check_room(directory: Path) -> None:
+    """The files of the workers are mapped into memory, with holes: what is put into a hole when the disk is full ends
+    the process (SIGBUS). Numbers that are there already stay safe to change."""
+    try:
+        free = shutil.disk_usage(directory).free
+    except OSError:  # whoever opens a file there will say so; those that are open are there all the same
+        return
+    if free < MIN_FREE:
+        raise TelemetryError(f"no new metrics: the disk of {directory} is full: make room")
 
 
 def _of_all_workers(directory: Path) -> Iterable[Metric]:

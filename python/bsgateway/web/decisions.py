@@ -96,7 +96,8 @@ async def detail(connection: Connection, decision_id: UUID, scope: Scope, gatewa
     """GET api/decisions/ID. Raises RequestError (404) where it is not there, or is another key's."""
     parts = await parts_of(connection, decision_id, scope)
     if parts is None:
-        raise RequestError(404, "no such decision is in the log", "a new one is there after some seconds")
+        seen = "" if scope.key_hash is None else "; this key sees its own only"
+        raise RequestError(404, "no such decision is in the log", f"a new one is there after some seconds{seen}")
     return await described(parts, gateway)
 
 

@@ -4,7 +4,7 @@ Everything is done by gateways of the playground's own, one for each strategy, w
 and learned model of the one that runs. So nothing that is tried here is logged, counted or remembered with requests.
 
 The core keeps Python's lock while it analyses a body, so a thread would not help the requests that come meanwhile: what
-is tried is bounded instead (`MAX_BYTES`), and they get their turn between two strategies.
+is tried is bounded instead (`MAX_BYTES`), and they get their turn between two analyses, of whoever tries.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class Playground:
         self._ready: dict[Word, _Ready] = {}
         self._read: tuple[float, core.LearnedModel] | None = None
         self._building = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._awake = _Awake(self._forget_llm)
 
     async def explain(self, request: ExplainRequest) -> ExplainAnswer:
@@ -100,7 +101,6 @@ class Playground:
                     advice=_advice(decision, gateway, running),
                 )
             )
-            await asyncio.sleep(0)
         return ExplainAnswer(tuple(explained))
 
     async def close(self) -> None:
@@ -111,16 +111,18 @@ class Playground:
         """Raises AnalysisError."""
         llm = gateway.llm
         if llm is None:
-            return self._chosen(gateway, running, self._begun(gateway, body, call_type))
+            return self._chosen(gateway, running, await self._begun(gateway, body, call_type))
         if llm is running.llm:
-            pending = self._begun(gateway, body, call_type)
+            pending = await self._begun(gateway, body, call_type)
             return self._chosen(gateway, running, await _judged(gateway, pending, body, llm.try_out))
         async with self._awake.using(llm) as trouble:
-            pending = self._begun(gateway, body, call_type)
+            pending = await self._begun(gateway, body, call_type)
             return self._chosen(gateway, running, await _judged(gateway, pending, body, llm.verdict, trouble))
 
-    def _begun(self, gateway: Gateway, body: dict[str, Any], call_type: str) -> Pending:
-        pending = gateway.begin(_copied(body), call_type, Asker(), self._knows)
+    async def _begun(self, gateway: Gateway, body: dict[str, Any], call_type: str) -> Pending:
+        async with self._turn:  # however many try at once, requests wait for one of them at most
+            await asyncio.sleep(0)
+            pending = gateway.begin(_copied(body), call_type, Asker(), self._knows)
         if pending.failed:
             raise AnalysisError(f"the gateway failed inside ({pending.failed}): it would use the fallback tier")
         return pending

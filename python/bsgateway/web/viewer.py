@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ..outcome import text
+from ..outcome import MAX_TEXT, text
 from ..rows import MAX_NAME, clean
 from .problems import RequestError
 
@@ -60,6 +60,13 @@ def viewer_of(key: Any) -> Viewer:
     if not admin and (logged is None or key.is_session_token):
         # Sessions of LiteLLM's own pages are logged by a name, which others may have, too.
         raise RequestError(403, "you are neither an admin nor do you use an API key", "log in with an API key")
+    if not admin and logged is not None and len(logged) >= MAX_TEXT:
+        # The log has the beginning of it, which others may have, too: long tokens of one issuer begin alike.
+        raise RequestError(
+            403,
+            f"the log cannot tell keys of {MAX_TEXT} characters or more from each other",
+            "for the operator: have custom_auth give LiteLLM a hash of the key as its api_key",
+        )
     alias = text(key.key_alias)
     return Viewer(
         admin=admin,

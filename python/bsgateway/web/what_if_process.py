@@ -130,7 +130,9 @@ def _notes(survey: Survey, scorer: LogScorer) -> list[str]:
             "output_cost_per_token in its model_info"
         )
     if survey.own_tokens:
-        notes.append(f"of {survey.own_tokens:,} requests no answer is known: their tokens are the gateway's estimate")
+        notes.append(
+            f"requests without a known answer, counted at the gateway's estimate of their tokens: {survey.own_tokens:,}"
+        )
     return notes
 
 

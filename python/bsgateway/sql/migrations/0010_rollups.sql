@@ -309,6 +309,11 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(7215366061838321239) THEN  -- one after that of bsg_make_partitions
         RETURN -1;
     END IF;
+    -- bsg_make_partitions holds that of partitions. A statement that is planned while it moves rows knows nothing of the
+    -- partition that they go to: it would find them nowhere.
+    IF NOT pg_try_advisory_xact_lock_shared(7215366061838321238) THEN
+        RETURN -1;
+    END IF;
     WITH chosen AS (
         SELECT DISTINCT bsg_span(bucket, 3600) AS hour
         FROM routing_rollup_marks

@@ -12,10 +12,14 @@ SET LOCAL jit = off;
 
 -- name: state_of_sums(since)^
 -- Rows that were written after `as_of` may be missing; of the day `waiting` and of later ones there may be no sums, but of
--- their hours.
+-- their hours. Any uuid may come by SQL: no period reaches the year 10000, which Python cannot tell.
 SELECT
     (SELECT coalesce(min(marked_at), now()) FROM routing_rollup_marks WHERE span = 900) AS as_of,
-    (SELECT min(bucket) FROM routing_rollup_marks WHERE span = 86400 AND bucket >= :since) AS waiting;
+    (
+        SELECT min(bucket)
+        FROM routing_rollup_marks
+        WHERE span = 86400 AND bucket >= :since AND bucket < '9999-12-31 00:00:00+00'
+    ) AS waiting;
 
 -- name: sums(places, spans, firsts, lasts, dimensions)
 -- Sums of all requests, by places and by the dimensions that are named; the others are null, as '' stands for none. At

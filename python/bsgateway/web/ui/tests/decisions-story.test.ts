@@ -30,7 +30,7 @@ test("a candidate that was passed over, and a fallback of LiteLLM", () => {
     ],
     row: { decision: decision(), outcome: outcome({ served_group: "large" }) },
   });
-  assert.ok(lines.includes("other was passed over: it has just failed."));
+  assert.ok(lines.includes("other was passed over: it had just failed, and was left alone for a while."));
   assert.ok(lines.includes("middling failed, so LiteLLM fell back: large answered in 1.2 s for $0.02."));
 });
 
@@ -112,4 +112,16 @@ test("turns are in the order of their ids, and say where the conversation went",
   assert.equal(moveOf(row(2, { tier: "simple" }), row(1), TIERS)?.text, "down");
   assert.equal(moveOf(row(2, { tier: "gone" }), row(1), TIERS)?.text, "changed");
   assert.equal(moveOf(row(2), undefined, TIERS), null);
+});
+
+test("a candidate that does not serve what the request needs", () => {
+  const lines = told({
+    candidates: [{ model: "other", tier: "simple", fate: "passed_over", reason: "needs", doc: "words" }],
+    row: { decision: decision({ needs: ["vision", "json_schema"] }), outcome: outcome() },
+  });
+  assert.ok(
+    lines.includes(
+      "other was passed over: it is not known to serve all that the request needs (vision, json schema).",
+    ),
+  );
 });

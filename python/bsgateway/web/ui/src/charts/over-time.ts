@@ -24,6 +24,9 @@ export function overTime(of: OverTime, width: number, height = 260): SVGElement 
   const { period } = of;
   const steps = stepsOf(of);
   const ticks = ticksOf(of.moments, Math.max(2, Math.floor(width / 90)));
+  const highest = Math.max(0, ...steps.map(({ top }) => top));
+  // Of a few things that can only be counted, no fractions.
+  const whole = of.cells.every(({ value }) => Number.isInteger(value));
   const middle = (step: { at: Date; end: Date }) => new Date((step.at.getTime() + step.end.getTime()) / 2);
   return plot({
     width,
@@ -42,7 +45,7 @@ export function overTime(of: OverTime, width: number, height = 260): SVGElement 
       label: of.unit,
       labelArrow: "none",
       grid: true,
-      ticks: 5,
+      ticks: whole ? Math.max(1, Math.min(5, highest)) : 5,
       tickFormat: of.axis ?? of.format,
       nice: true,
       zero: true,

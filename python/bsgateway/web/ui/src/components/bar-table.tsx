@@ -1,6 +1,7 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { count, share } from "../lib/format.ts";
 import { Explained } from "./status.tsx";
+import { ToDecisions } from "./to-decisions.tsx";
 
 export interface Bar {
   name: string;
@@ -8,6 +9,8 @@ export interface Bar {
   doc?: string | undefined;
   /** Number of the colour's class, 1 to 8; the accent if not given. */
   series?: number | undefined;
+  /** Of decisions: by what to look for those that are counted. */
+  filter?: string | undefined;
 }
 
 /** Counts as bars. It is a table, so it reads as one without its bars. */
@@ -32,7 +35,19 @@ export function BarTable(props: { caption: string; heading: string; bars: readon
               <Explained text={bar.name} doc={bar.doc} />
               <Fill ratio={bar.value / most} series={bar.series} />
             </th>
-            <td class="number">{count(bar.value)}</td>
+            <td class="number">
+              {bar.filter === undefined ? (
+                count(bar.value)
+              ) : (
+                <ToDecisions
+                  filter={bar.filter}
+                  value={bar.name}
+                  label={`${count(bar.value)} decisions: ${bar.filter} ${bar.name}`}
+                >
+                  {count(bar.value)}
+                </ToDecisions>
+              )}
+            </td>
             <td class="number faint">{share(bar.value, total)}</td>
           </tr>
         ))}

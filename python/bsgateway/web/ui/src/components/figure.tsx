@@ -31,7 +31,7 @@ export function Figure(props: {
   const id = useId();
   return (
     <figure class="figure" id={id}>
-      {props.legend && props.legend.length > 1 && !asTable && <Legend items={props.legend} />}
+      {props.legend && props.legend.length > 0 && !asTable && <Legend items={props.legend} />}
       {asTable ? (
         <NumberTable caption={props.title} table={props.table()} />
       ) : (

@@ -2,6 +2,7 @@ import { useMemo } from "preact/hooks";
 import type { Savings as SavingsData, Sums } from "../api.d.ts";
 import { Card, Stat, Stats } from "../components/card.tsx";
 import { Segmented } from "../components/controls.tsx";
+import { NothingYet } from "../components/nothing-yet.tsx";
 import { OverTimeFigure } from "../components/over-time-figure.tsx";
 import { PeriodBar, usePeriod } from "../components/period-bar.tsx";
 import { Await } from "../components/status.tsx";
@@ -31,6 +32,7 @@ export function Savings() {
         {(data) => (
           <>
             <Totals data={data} />
+            {data.total.requests === 0 && <NothingYet />}
             <Chart
               data={data}
               shown={shown}
@@ -72,7 +74,7 @@ function Totals(props: { data: SavingsData }) {
         <Stat
           label="Learning"
           value={money(total.learning_cost)}
-          note="dual runs and judges, in none of these"
+          note="dual runs and judges; in no other number"
         />
         <Stat label="Requests" value={compact(total.requests)} note={routedNote(total)} />
       </Stats>
@@ -87,7 +89,7 @@ function Totals(props: { data: SavingsData }) {
 }
 
 function routedNote(total: Sums): string {
-  return `${share(total.routed, total.requests)} routed by score`;
+  return total.requests ? `${share(total.routed, total.requests)} routed by score` : "none in this period";
 }
 
 const CHOICES = [

@@ -1,10 +1,10 @@
 import { useMemo } from "preact/hooks";
-import type { Count, Filters, Option, Sums, Traffic as TrafficData } from "../api.d.ts";
+import type { Count, Filters, Option, Percentiles, Sums, Traffic as TrafficData } from "../api.d.ts";
 import { BarTable } from "../components/bar-table.tsx";
 import { Card, Stat, Stats } from "../components/card.tsx";
 import { OverTimeFigure } from "../components/over-time-figure.tsx";
 import { PeriodBar, usePeriod } from "../components/period-bar.tsx";
-import { Await } from "../components/status.tsx";
+import { Await, Notice } from "../components/status.tsx";
 import { useApi } from "../lib/api.ts";
 import { compact, count, microseconds, milliseconds, share } from "../lib/format.ts";
 import { useMe } from "../lib/me.ts";
@@ -32,6 +32,12 @@ export function Traffic() {
         {(data) => (
           <>
             <Totals data={data} />
+            {data.sampled && (
+              <Notice>
+                This key has many requests in this period. Scores, times, reasons, methods and strategies are
+                those of its newest 2,000; all else counts every one.
+              </Notice>
+            )}
             <ByTier data={data} />
             <Scores scores={data.scores} />
             <Rules data={data} words={filters} />
@@ -47,13 +53,18 @@ export function Traffic() {
 
 function Totals(props: { data: TrafficData }) {
   const { total, decision_us: decision, latency_ms: latencies } = props.data;
-  const slowest = latencies.reduce((most, one) => Math.max(most, one.p90), 0);
+  const slowest = latencies.reduce<Percentiles | null>(
+    (most, one) => (most === null || one.p90 > most.p90 ? one : most),
+    null,
+  );
   return (
     <Stats>
       <Stat
         label="Requests"
         value={compact(total.requests)}
-        note={`${share(total.routed, total.requests)} routed by score`}
+        note={
+          total.requests ? `${share(total.routed, total.requests)} routed by score` : "none in this period"
+        }
       />
       <Stat
         label="Decision time"
@@ -62,8 +73,8 @@ function Totals(props: { data: TrafficData }) {
       />
       <Stat
         label="Slowest model"
-        value={slowest ? milliseconds(slowest) : "–"}
-        note="within which 90% of its answers came"
+        value={slowest ? milliseconds(slowest.p90) : "–"}
+        note={slowest ? `90% of the answers of ${slowest.name ?? "it"} came within` : "nothing was answered"}
       />
       <Stat
         label="Failed"
@@ -100,6 +111,7 @@ function Rules(props: { data: TrafficData; words: Filters | undefined }) {
     <div class="grid">
       <Words
         title="Reason"
+        filter="reason"
         note="The one rule that settled the model."
         counts={data.reasons}
         docs={words?.reasons}
@@ -107,12 +119,14 @@ function Rules(props: { data: TrafficData; words: Filters | undefined }) {
       <div class="stack">
         <Words
           title="Method"
+          filter="method"
           note="How the requested name was resolved."
           counts={data.methods}
           docs={words?.methods}
         />
         <Words
           title="Strategy"
+          filter="strategy"
           note="What made the score."
           counts={data.strategies}
           docs={words?.strategies}
@@ -120,9 +134,15 @@ function Rules(props: { data: TrafficData; words: Filters | undefined }) {
         />
       </div>
       <div class="stack">
-        <Words title="Model" note="The group that answered." counts={data.models} />
+        <Words
+          title="Model"
+          filter="model"
+          note="The group that answered, or failed to."
+          counts={data.models}
+        />
         <Words
           title="Conversations"
+          filter="reason"
           note="Decisions in which the conversation's own tier or state had a say."
           counts={data.sticky}
           docs={words?.reasons}
@@ -135,11 +155,11 @@ function Rules(props: { data: TrafficData; words: Filters | undefined }) {
 function Failures(props: { data: TrafficData }) {
   const of = useMemo(() => failuresOverTime(props.data), [props.data]);
   return (
-    <Card title="Failures by class" note="Failures that no retry or fallback made good.">
+    <Card title="Failures by model" note="Failures that no retry or fallback made good.">
       {of.cells.length === 0 ? (
         <p class="empty">No request failed in this period.</p>
       ) : (
-        <OverTimeFigure title="Failures by class, over time" of={of} />
+        <OverTimeFigure title="Failures by model, over time" of={of} />
       )}
     </Card>
   );
@@ -148,6 +168,7 @@ function Failures(props: { data: TrafficData }) {
 function Words(props: {
   title: string;
   note: string;
+  filter: string;
   counts: readonly Count[];
   docs?: readonly Option[] | undefined;
   none?: string;
@@ -157,6 +178,7 @@ function Words(props: {
     name: name ?? props.none ?? "none",
     value: requests,
     doc: name === null ? undefined : docs.get(name),
+    filter: name === null ? undefined : props.filter,
   }));
   return (
     <Card title={props.title} note={props.note}>

@@ -1,5 +1,6 @@
 import type { CandidateView } from "../../api.d.ts";
 import { TierTag } from "../../components/tier-tag.tsx";
+import { whyPassedOver } from "./passed-over.ts";
 import { words } from "./steps.ts";
 
 const FATES: Record<CandidateView["fate"], [sign: string, text: string]> = {
@@ -9,7 +10,7 @@ const FATES: Record<CandidateView["fate"], [sign: string, text: string]> = {
 };
 
 /** The models that could have served the request, and what became of each. */
-export function Candidates(props: { candidates: readonly CandidateView[] }) {
+export function Candidates(props: { candidates: readonly CandidateView[]; needs: readonly string[] }) {
   if (props.candidates.length === 0) {
     return <p class="empty">There was nothing to choose from: the name itself says the model.</p>;
   }
@@ -31,7 +32,9 @@ export function Candidates(props: { candidates: readonly CandidateView[] }) {
                   {candidate.fate === "passed_over" && candidate.reason ? `: ${words(candidate.reason)}` : ""}
                 </span>
               </p>
-              {candidate.doc && <p class="note">{candidate.doc}</p>}
+              {candidate.fate === "passed_over" && (
+                <p class="note">{whyPassedOver(candidate, props.needs)}</p>
+              )}
             </div>
           </li>
         );

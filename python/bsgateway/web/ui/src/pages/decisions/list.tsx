@@ -3,6 +3,7 @@ import { Link } from "wouter-preact";
 import type { LogRow } from "../../api.d.ts";
 import { type Column, DataTable } from "../../components/data-table.tsx";
 import { Moment } from "../../components/moment.tsx";
+import { NothingYet } from "../../components/nothing-yet.tsx";
 import { ScoreBar } from "../../components/score-scale.tsx";
 import { ErrorNote } from "../../components/status.tsx";
 import { TierTag } from "../../components/tier-tag.tsx";
@@ -10,6 +11,7 @@ import { tierIndex } from "../../lib/colors.ts";
 import { milliseconds, money } from "../../lib/format.ts";
 import { useMe } from "../../lib/me.ts";
 import { useQuery, withQuery } from "../../lib/url-state.ts";
+import { activeFilters } from "./filters.ts";
 import { outcomeText, servedBy } from "./outcome-text.ts";
 import { words } from "./steps.ts";
 import { useDecisions } from "./use-decisions.ts";
@@ -24,6 +26,8 @@ export function DecisionList(props: { query: string; zone: string; reasons: Read
   }, []);
   const { list, isLoading, error, reload, showNew, loadOlder, older } = useDecisions(props.query, isBusy);
   const columns = useColumns(props.zone, props.reasons);
+  const [address] = useQuery();
+  const nothing = list.rows.length === 0 && !error && activeFilters(address).length === 0;
   if (isLoading) return <p class="loading">Loading decisions …</p>;
   return (
     <div class="stack" ref={place}>
@@ -33,7 +37,8 @@ export function DecisionList(props: { query: string; zone: string; reasons: Read
           Show {list.waiting.length} new {list.waiting.length === 1 ? "decision" : "decisions"}
         </button>
       )}
-      {(list.rows.length > 0 || !error) && (
+      {nothing && <NothingYet />}
+      {(list.rows.length > 0 || !(error || nothing)) && (
         <div class="card decision-table">
           <DataTable
             caption="Decisions, newest first"
@@ -141,7 +146,11 @@ export function OutcomeMark(props: { row: LogRow }) {
         {sign}
       </span>{" "}
       {text}
-      {note && <span class="outcome-note">{note}</span>}
+      {note && (
+        <span class="outcome-note" title={note}>
+          {note}
+        </span>
+      )}
     </span>
   );
 }

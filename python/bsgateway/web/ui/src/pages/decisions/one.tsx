@@ -71,7 +71,7 @@ function Detail(props: { detail: DecisionDetail; zone: string; reload: () => voi
             title="Candidates"
             note="Those that were passed over, in their order, and the one that was chosen."
           >
-            <Candidates candidates={detail.candidates} />
+            <Candidates candidates={detail.candidates} needs={detail.row.decision.needs} />
           </Card>
           <Turns detail={detail} zone={zone} />
           <TextsCard texts={detail.texts} />

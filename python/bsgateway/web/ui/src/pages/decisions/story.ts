@@ -1,5 +1,6 @@
 import type { Decision, DecisionDetail, Outcome, TierView } from "../../api.d.ts";
 import { milliseconds, money, percent } from "../../lib/format.ts";
+import { whyPassedOver } from "./passed-over.ts";
 
 /** A piece of a sentence: words, or a name that is shown as it is. */
 export type Piece = string | { name: string };
@@ -87,9 +88,9 @@ function settled(detail: DecisionDetail): Sentence {
 function passedOver(detail: DecisionDetail): Sentence[] {
   return detail.candidates
     .filter(({ fate }) => fate === "passed_over")
-    .map(({ model, doc, reason }) => [
-      { name: model },
-      ` was passed over: ${doc ?? reason ?? "no reason is kept"}.`,
+    .map((candidate) => [
+      { name: candidate.model },
+      ` was passed over: ${whyPassedOver(candidate, detail.row.decision.needs)}.`,
     ]);
 }
 

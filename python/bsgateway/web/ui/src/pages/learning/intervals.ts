@@ -28,5 +28,6 @@ export function takesForce(version: { state: string; better: boolean | null }): 
 
 /** A name of ours as words; names of files and models as they are. */
 export function plainName(name: string): string {
+  if (name === "apgr") return "APGR";
   return /^[a-z_]+$/.test(name) ? words(name) : name;
 }

@@ -1,4 +1,4 @@
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ModelVersion, Promoted, PromoteRequest } from "../../api.d.ts";
 import { ErrorNote } from "../../components/status.tsx";
 import { announce } from "../../lib/announce.ts";
@@ -24,7 +24,8 @@ export function PromoteDialog(props: {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<ApiError | null>(null);
   const needsForce = takesForce(version) || error?.status === 409;
-  useEffect(() => {
+  // Before the next key: it would move the focus away from the opener, which is to get it back.
+  useLayoutEffect(() => {
     const opener = document.activeElement;
     const element = dialog.current;
     element?.showModal();
@@ -40,7 +41,7 @@ export function PromoteDialog(props: {
     try {
       const body: PromoteRequest = { id: version.id, force: forced };
       const promoted = await post<Promoted>("api/learning/promote", body);
-      announce(`Model ${promoted.id} scores from now on`);
+      announce(`Model ${promoted.id} is in force now`);
       props.done(promoted);
     } catch (trouble) {
       if (!(trouble instanceof ApiError)) throw trouble;

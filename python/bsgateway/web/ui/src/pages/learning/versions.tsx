@@ -4,7 +4,7 @@ import { Card } from "../../components/card.tsx";
 import { Moment } from "../../components/moment.tsx";
 import { usePeriod } from "../../components/period-bar.tsx";
 import { Notice } from "../../components/status.tsx";
-import { count, decimal } from "../../lib/format.ts";
+import { count } from "../../lib/format.ts";
 import { useMe } from "../../lib/me.ts";
 import { IntervalBar } from "./interval-bar.tsx";
 import { intervalRange, plainName } from "./intervals.ts";
@@ -29,9 +29,9 @@ export function VersionsCard(props: { view: LearningView; reload: () => void }) 
     <Card
       title="Models"
       wide
-      note="Scores are of rows that a model was not trained on, with their 95 % interval. apgr: how much of the way from the cheap to the dear model's quality is gained, over all shares of dear calls; drawing by lot gains 0.5."
+      note="Scores are of rows that a model was not trained on, with their 95 % interval. APGR: how much of the way from the cheap to the dear model's quality is gained, over all shares of dear calls; drawing by lot gains 0.5."
     >
-      {done && <Done key={done.id} promoted={done} />}
+      {done && <Done key={done.id} promoted={done} scores={props.view.in_force !== null} />}
       {versions.length === 0 ? (
         <p class="empty">
           There is no model yet. <code>{props.view.train_command}</code> trains one on the log.
@@ -75,14 +75,14 @@ export function VersionsCard(props: { view: LearningView; reload: () => void }) 
 }
 
 /** What has been done. It takes the focus, as the button that was pressed is gone. */
-function Done(props: { promoted: Promoted }) {
+function Done(props: { promoted: Promoted; scores: boolean }) {
   const { id, before } = props.promoted;
   const place = useRef<HTMLParagraphElement>(null);
   useEffect(() => place.current?.focus(), []);
   return (
     <Notice>
       <p ref={place} tabIndex={-1}>
-        Model <code>{id}</code> scores from now on
+        Model <code>{id}</code> {props.scores ? "scores from now on" : "is in force now"}
         {before && before !== id && (
           <>
             {" "}
@@ -90,6 +90,7 @@ function Done(props: { promoted: Promoted }) {
           </>
         )}
         . Other workers follow within seconds.
+        {!props.scores && " No score comes from it while the strategy in force is another."}
       </p>
     </Notice>
   );
@@ -158,11 +159,11 @@ function HeldOutTable(props: { held: readonly HeldOut[]; all: readonly HeldOut[]
         {props.held.map((each) => (
           <tr key={each.name}>
             <th scope="row">{plainName(each.name)}</th>
-            <td class="number">{decimal(each.value, 3)}</td>
+            <td class="number">{each.value.toFixed(3)}</td>
             <td class="number faint">
               {each.low === null || each.high === null
                 ? "no interval"
-                : `${decimal(each.low, 3)} to ${decimal(each.high, 3)}`}
+                : `${each.low.toFixed(3)} to ${each.high.toFixed(3)}`}
             </td>
             <td class="interval-cell">
               <IntervalBar held={each} range={intervalRange(props.all, each.name)} />

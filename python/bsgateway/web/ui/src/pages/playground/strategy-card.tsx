@@ -31,6 +31,12 @@ export function StrategyCard(props: { explained: ExplainedView }) {
           {decision.complexity_score !== null && (
             <ScoreScale score={decision.complexity_score} tiers={tiers} />
           )}
+          {!in_force && decision.complexity_score !== null && (
+            <p class="note">
+              By the ranges in force, which are meant for the scores of another strategy.{" "}
+              <code>bsgateway calibrate</code> finds those of this one.
+            </p>
+          )}
           <Facts
             facts={[
               [

@@ -6,6 +6,7 @@ import { Segmented } from "../../components/controls.tsx";
 import { type Column, DataTable, plain } from "../../components/data-table.tsx";
 import { ExportButtons } from "../../components/export-buttons.tsx";
 import { TierTag } from "../../components/tier-tag.tsx";
+import { ToDecisions } from "../../components/to-decisions.tsx";
 import { compact, count, money, share } from "../../lib/format.ts";
 import { BY, type By, NAMELESS, oneOf } from "../../lib/savings-over-time.ts";
 
@@ -25,7 +26,7 @@ export function GroupTable(props: { data: Savings; by: By; onBy: (by: By) => voi
   return (
     <Card
       title={`By ${data.by}`}
-      note="Shares are of the whole period. Tokens are as the provider counted them; cache reads are part of the prompt."
+      note="Saved is the top tier alone less routed. Tokens are as the provider counted them; cache reads are part of the prompt."
       actions={
         <>
           <Segmented
@@ -83,6 +84,13 @@ function columnsOf(data: Savings): Column<Group>[] {
       cell: ({ sums }) => money(sums.spent),
     },
     {
+      name: "routed",
+      numeric: true,
+      hint: "What the requests cost that were routed by score and have known prices: top tier alone, less this, is saved",
+      value: ({ sums }) => sums.cost,
+      cell: ({ sums }) => money(sums.cost),
+    },
+    {
       name: "top tier alone",
       numeric: true,
       hint: "The same tokens of routed, priced requests at the top tier's first model",
@@ -134,11 +142,20 @@ function columnsOf(data: Savings): Column<Group>[] {
 
 function Name(props: { group: Group; by: By; name: string }) {
   const { group, by, name } = props;
-  if (by === "tier" && group.name !== null) return <TierTag tier={group.name} />;
-  if (by === "key" && group.label !== null && group.name !== null)
-    return <span title={group.name}>{name}</span>;
-  if (by === "key" && group.name !== null) return <code title={group.name}>{group.name.slice(0, 12)}…</code>;
-  return <>{name}</>;
+  if (group.name === null || by === "team" || by === "day") return <>{name}</>;
+  return (
+    <ToDecisions filter={by} value={group.name}>
+      <Named group={group} by={by} />
+    </ToDecisions>
+  );
+}
+
+function Named(props: { group: Group; by: By }) {
+  const { label, name } = props.group;
+  if (name === null) return null;
+  if (props.by === "tier") return <TierTag tier={name} />;
+  if (props.by === "key" && label === null) return <code>{name.slice(0, 12)}…</code>;
+  return <>{label ?? name}</>;
 }
 
 function ratio(part: number, of: number): number | null {
