@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
@@ -25,7 +25,8 @@ from builders import make_decision, make_outcome
 
 ADMIN, ALICE = "sk-attacks-admin-41", "sk-attacks-alice-42"
 HTML = "<script>alert(1)</script>"
-DECISION = make_decision(original_model=HTML)
+DECISION = make_decision(decision_id=UUID("01a20707-0000-7000-8000-000000000001"), original_model=HTML)
+"""Its id stands in names of tests: every worker must find the same ones."""
 API = "/bsgateway/api"
 FILTERS = (
     "tier", "method", "strategy", "reason", "model", "applied", "status", "fell_back", "key", "conversation",

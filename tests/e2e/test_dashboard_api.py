@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from bsgateway.decision import new_id
+from bsgateway.web.feedback import MOST_SAID
 from e2e.clients import PROMPTS
 from e2e.gateways import KEY, Gateway, clean_environment, serving, write_config
 from e2e.records import until
@@ -308,6 +309,21 @@ async def test_feedback_on_what_another_key_asked_is_refused(
     assert await database.fetchval("SELECT count(*) FROM routing_feedback WHERE decision_id = $1", foreign) == 0
 
 
+async def test_feedback_on_one_decision_is_bounded(site: Gateway, database: asyncpg.Connection[asyncpg.Record]) -> None:
+    decision_id = IDS["alice"][1]
+    await database.execute(
+        "INSERT INTO routing_feedback (decision_id, source, rating) "
+        "SELECT $1, 'client:' || n, 1 FROM generate_series(1, $2::integer) n",
+        decision_id,
+        MOST_SAID,
+    )
+    said = {"decision_id": str(decision_id), "rating": 0}
+    answer = await feedback(site, "alice", said)
+    assert answer.status_code == 409, answer.text
+    assert (await feedback(site, "admin", said)).status_code == 201
+    await database.execute("DELETE FROM routing_feedback WHERE decision_id = $1", decision_id)
+
+
 async def test_feedback_on_what_is_not_in_the_log(site: Gateway) -> None:
     for unknown, least in ((uuid4(), 0.0), (new_id(), 1.5)):
         began = time.monotonic()
@@ -398,6 +414,11 @@ async def test_a_log_that_does_not_answer_is_a_503_and_models_answer(
 
 
 async def test_a_log_that_keeps_waiting_is_a_503(site: Gateway) -> None:
+    async def written() -> bool:
+        backlog = (await get(site, "admin", "me")).json()["backlog"]
+        return not backlog["queued"] and not backlog["spooled_rows"]
+
+    await until("all rows of the tests before", written)  # one that waits would open the log's circuit
     connection = await asyncpg.connect(site.dsn)
     async with connection.transaction():
         await connection.execute("LOCK TABLE routing_logs IN ACCESS EXCLUSIVE MODE")

@@ -22,9 +22,9 @@ from bsgateway.decision import Decision, LlmStatus, Reason, Strategy
 from bsgateway.gateway import Gateway
 from bsgateway.trials import with_strategy
 from bsgateway.web import playground as module
-from bsgateway.web.playground import Playground
+from bsgateway.web.playground import Playground, without_remedies
 from bsgateway.web.problems import RequestError
-from bsgateway.web.views import Explained, ExplainRequest
+from bsgateway.web.views import ExplainAnswer, Explained, ExplainRequest
 from builders import until
 from model_files import model
 from ollama_api.scripted import MODEL, ScriptedOllama, fails, hangs, says
@@ -409,3 +409,16 @@ class TestLlmConfigured:
         assert found.decision is None
         assert found.error is not None
         assert found.error.startswith("llm needs routing.classifier.llm.model in ")
+
+
+def test_a_key_that_is_no_admins_hears_nothing_of_files_and_servers() -> None:
+    told = ExplainAnswer(
+        (
+            Explained(strategy="ml", in_force=True, decision=None, error="model file /srv/secret refused"),
+            Explained(strategy="llm", in_force=False, decision=None, advice="start Ollama at http://10.0.0.7"),
+        )
+    )
+    left = without_remedies(told)
+    assert [each.strategy for each in left.explained] == ["ml", "llm"]
+    assert left.explained[0].error
+    assert not [word for word in ("/srv", "10.0.0.7") if word in repr(left)]

@@ -22,7 +22,7 @@ from .asked import body, no_body, query
 from .database import Database
 from .decisions import DecisionsQuery, detail, page
 from .feedback import SOURCE_HEADER, give
-from .playground import MAX_BYTES, Playground
+from .playground import MAX_BYTES, Playground, without_remedies
 from .problems import RequestError
 from .viewer import Viewer
 from .views import ExplainRequest, FeedbackRequest, PromoteRequest, SettingRequest
@@ -184,7 +184,8 @@ async def get_decision(site: Site, asked: Asked) -> Answer:
 async def post_explain(site: Site, asked: Asked) -> Answer:
     """POST api/explain."""
     query(asked.parameters, Nothing)
-    return Answer(await site.playground.explain(body(asked.content_type, asked.content, ExplainRequest)))
+    explained = await site.playground.explain(body(asked.content_type, asked.content, ExplainRequest))
+    return Answer(explained if asked.viewer.admin else without_remedies(explained))
 
 
 async def get_what_if(site: Site, asked: Asked) -> Answer:

@@ -32,6 +32,8 @@ SOURCE_HEADER = "x-bsgateway-source"
 """Request header that says who speaks: `dashboard`, or, from an admin, a source such as `judge-7b`."""
 MAX_COMMENT = 4_000
 """Characters."""
+MOST_SAID = 100
+"""Pieces of feedback on one decision. An admin may give more: a judge may be tried again and again."""
 FRESH = timedelta(seconds=60)
 """A decision is waited for while it is so young: the log writes in batches."""
 WAIT_SECONDS = 2.0
@@ -138,6 +140,8 @@ async def _authorise(decision_id: UUID, viewer: Viewer, database: Database) -> N
         await asyncio.sleep(LOOK_SECONDS)
     if not viewer.admin and found["key_hash"] != viewer.key_hash:
         raise RequestError(403, "this decision was made for another key", field="decision_id")
+    if not viewer.may_write and found["said"] >= MOST_SAID:
+        raise RequestError(409, f"{MOST_SAID} pieces of feedback were given on this decision already")
 
 
 def _is_fresh(decision_id: UUID) -> bool:

@@ -59,6 +59,17 @@ class _Ready(NamedTuple):
     learned: core.LearnedModel | None
 
 
+def without_remedies(answer: ExplainAnswer) -> ExplainAnswer:
+    """What a key that is no admin's is told: what goes wrong names files and servers of the operator's."""
+    replace = msgspec.structs.replace
+    return ExplainAnswer(
+        tuple(
+            replace(each, advice="", error=None if each.error is None else "this strategy cannot score here: ask an admin")
+            for each in answer.explained
+        )
+    )
+
+
 class Playground:
     """`running` is the gateway in force, `knows` whether the proxy serves a name that gateway.yaml does not mention,
     `state` the state directory, as for `Gateway`. Belongs to the event loop; `close` it there."""
