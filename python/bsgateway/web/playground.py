@@ -61,13 +61,12 @@ class _Ready(NamedTuple):
 
 def without_remedies(answer: ExplainAnswer) -> ExplainAnswer:
     """What a key that is no admin's is told: what goes wrong names files and servers of the operator's."""
-    replace = msgspec.structs.replace
-    return ExplainAnswer(
-        tuple(
-            replace(each, advice="", error=None if each.error is None else "this strategy cannot score here: ask an admin")
-            for each in answer.explained
-        )
-    )
+
+    def without(told: Explained) -> Explained:
+        error = None if told.error is None else "this strategy cannot score here: ask an admin"
+        return msgspec.structs.replace(told, advice="", error=error)
+
+    return ExplainAnswer(tuple(map(without, answer.explained)))
 
 
 class Playground:
