@@ -248,7 +248,7 @@ async def test_admins_see_what_was_learned(site: Gateway) -> None:
         answer = await get(site, name, "learning", days="2")
         assert answer.status_code == 200, answer.text
         told = answer.json()
-        assert (told["strategy"], told["days"]) == ("static", 2)
+        assert (told["strategy"], told["days"], told["can_promote"]) == ("static", 2, name == "admin")
         assert "prior" in {version["kind"] for version in told["versions"]}  # it comes with the package
     async with client(site, "admin") as asking:
         answer = await asking.post(f"{API}/learning/promote", json={"id": "no-such-model"})

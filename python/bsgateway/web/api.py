@@ -205,10 +205,12 @@ async def get_learning(site: Site, asked: Asked) -> Answer:
 
     days = _days(query(asked.parameters, LearningQuery).days)
     config = site.gateway.config
-    if not site.database.is_on:
-        return Answer(await learning(None, config, None, days))
-    async with site.database.reading() as connection:
-        return Answer(await learning(connection, config, None, days))
+    if site.database.is_on:
+        async with site.database.reading() as connection:
+            view = await learning(connection, config, None, days)
+    else:
+        view = await learning(None, config, None, days)
+    return Answer(view if asked.viewer.may_write else msgspec.structs.replace(view, can_promote=False))
 
 
 async def post_promote(site: Site, asked: Asked) -> Answer:

@@ -250,7 +250,8 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LearningView(msgspec.Struct, frozen=True, kw_only=True):
-    """GET api/learning. `in_force`: the id of the model that scores, None where the strategy uses none."""
+    """GET api/learning. `in_force`: the id of the model that scores, None where the strategy uses none. `can_promote`:
+    who looks may put another one in force, and the gateway may write its file."""
 
     strategy: str
     in_force: str | None
