@@ -206,7 +206,7 @@ async def test_names(attacked: Attacked, name: str, caplog: pytest.LogCaptureFix
         assert value.isascii()
         assert value.isprintable()
     h11.Response(status_code=200, headers=list(headers.items()))
-    assert caplog.messages == []
+    assert [each for each in caplog.messages if each != "decided"] == []
 
 
 FORGED: list[dict[str, Any]] = json.loads((FILES / "forged.json").read_text(encoding="utf-8"))

@@ -696,17 +696,16 @@ def test_one_worker_needs_no_directory(tmp_path: Path, monkeypatch: pytest.Monke
 def test_several_workers_get_an_empty_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None
 ) -> None:
-    monkeypatch.delenv(DIRECTORY_VARIABLE, raising=False)
+    monkeypatch.setenv(DIRECTORY_VARIABLE, given or "")  # so that it is put back as it was, whatever is done to it
+    if given is None:
+        monkeypatch.delenv(DIRECTORY_VARIABLE)
     stale = tmp_path / "metrics" / "counter_7.db"
     stale.parent.mkdir()
     stale.write_bytes(b"of a run before")
-    if given is not None:
-        monkeypatch.setenv(DIRECTORY_VARIABLE, given)
     directory.prepare(tmp_path, 2)
     assert os.environ[DIRECTORY_VARIABLE] == str(tmp_path / "metrics")
     assert list((tmp_path / "metrics").iterdir()) == []
     assert (tmp_path / "metrics").stat().st_mode & 0o777 == 0o700
-    monkeypatch.delenv(DIRECTORY_VARIABLE)
 
 
 def test_the_operators_directory_is_used_and_keeps_what_is_not_of_metrics(
