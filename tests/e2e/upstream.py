@@ -82,7 +82,10 @@ class Upstream:
     @contextmanager
     def running(self) -> Iterator[Upstream]:
         """Serve until the end of the block."""
-        config = uvicorn.Config(self._app(), log_level="critical", access_log=False, ws="none", lifespan="off")
+        # Longer than any client keeps a connection: one that is closed at the moment it is used fails a request.
+        config = uvicorn.Config(
+            self._app(), log_level="critical", access_log=False, ws="none", lifespan="off", timeout_keep_alive=600
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([self._listener],), name="upstream", daemon=True)
         thread.start()

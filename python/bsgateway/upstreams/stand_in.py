@@ -184,7 +184,13 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     announce(options.port_file, listener.getsockname()[1])
     config = uvicorn.Config(
-        create_app(), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+        create_app(),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        # Longer than LiteLLM keeps a connection: one that is closed at the moment it is used fails a request.
+        timeout_keep_alive=600,
+        timeout_graceful_shutdown=2,
     )
     uvicorn.Server(config).run(sockets=[listener])
     return 0
