@@ -118,10 +118,15 @@ class Refresher:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            hours = self._pace.hours
-            done = await self.once()
-            is_behind = done == hours or self._pace.hours < hours  # fewer are tried next: these took too long
-            await asyncio.sleep(self._pace.took if is_behind else max(PAUSE, self._pace.took / SHARE))
+            seconds = await self.turn()
+            await asyncio.sleep(seconds)
+
+    async def turn(self) -> float:
+        """One round; the seconds to wait before the next."""
+        hours = self._pace.hours
+        done = await self.once()
+        is_behind = done == hours or self._pace.hours < hours  # fewer are tried next: these took too long
+        return self._pace.took if is_behind else max(PAUSE, self._pace.took / SHARE)
 
     async def once(self) -> int | None:
         """One round: the hours that were added up, None if it failed. Never raises for a database that is away or

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import asyncpg
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from browser.reading import number, table
 from browser.window import Opening, Window
@@ -102,11 +102,22 @@ async def test_a_doubtful_version_takes_force(window: Window) -> None:
     await expect(version(page, models.in_force).locator(".badge.strong")).to_contain_text("in force")
 
 
+async def promotable(route: Route) -> None:
+    answer = await route.fetch()
+    await route.fulfill(response=answer, json={**await answer.json(), "can_promote": True})
+
+
 async def test_who_only_looks_is_refused(opened: Opening) -> None:
     window = await opened("viewer")
     window.watch.statuses.add(403)
     page = await window.goto("learning")
-    await version(page, window.site.models.better).get_by_role("button", name="Put in force").click()
+    better = version(page, window.site.models.better)
+    await expect(better).to_be_visible()
+    await expect(page.get_by_role("button", name="Put in force")).to_have_count(0)
+    # A page that was open when the key lost its rights offers it still: the gateway refuses, and the page says why.
+    await page.route("**/api/learning", promotable)
+    await page.reload()
+    await better.get_by_role("button", name="Put in force").click()
     await page.get_by_role("dialog").get_by_role("button", name="Put in force").click()
     await expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("only a proxy admin may do this")
     assert in_force(window) == window.site.models.in_force

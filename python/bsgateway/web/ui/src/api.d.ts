@@ -348,7 +348,10 @@ export interface ModelVersion {
   random_curve: [number, number][];
 }
 
-/** GET api/learning. `in_force`: the id of the model that scores, None where the strategy uses none. */
+/**
+ * GET api/learning. `in_force`: the id of the model that scores, None where the strategy uses none. `can_promote`:
+ * who looks may put another one in force, and the gateway may write its file.
+ */
 export interface LearningView {
   strategy: string;
   in_force: string | null;
