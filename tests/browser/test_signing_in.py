@@ -52,9 +52,7 @@ async def test_a_key_that_is_no_more_is_asked_for_again(opened: Opening) -> None
     await expect(page.get_by_role("heading", name="Savings", level=1)).to_be_visible()
     # The gateway knows the key no more; the page learns it from its next request.
     await page.route("**/bsgateway/api/**", lambda route: route.continue_(headers={"Authorization": "Bearer sk-gone"}))
-    await page.get_by_role(
-        "radio", name="24 hours"
-    ).click()  # check() looks at it again, and it is gone
+    await page.get_by_role("radio", name="24 hours").click()  # check() looks at it again, and it is gone
     await expect(page.get_by_role("alert")).to_contain_text("This key was not accepted.")
     await page.unroute("**/bsgateway/api/**")
     await type_key(page, KEYS["alice"])
