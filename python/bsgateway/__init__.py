@@ -4,6 +4,8 @@ import bsgateway
 gateway = bsgateway.load("gateway.yaml")
 decision = gateway.decide({"model": "auto", "messages": [{"role": "user", "content": "hi"}]})
 decision.resolved_model, decision.tier, decision.complexity_score
+
+`Running` has a memory of conversations and a log beside; see docs/library.md.
 """
 
 from __future__ import annotations
@@ -11,23 +13,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .decision import Decision
+    from .decision import Caller, Decision
     from .errors import AnalysisError, ConfigError, GatewayError, LocalServerError, StoreError
     from .gateway import Gateway, load
+    from .library import Routed, Running, router_arguments
 
 __all__ = [
     "AnalysisError",
+    "Caller",
     "ConfigError",
     "Decision",
     "Gateway",
     "GatewayError",
     "LocalServerError",
+    "Routed",
+    "Running",
     "StoreError",
     "__version__",
     "load",
+    "router_arguments",
 ]
 
-_HOMES = {"Decision": "decision", "Gateway": "gateway", "load": "gateway", "__version__": "_version"}
+_HOMES = {
+    "Caller": "decision",
+    "Decision": "decision",
+    "Gateway": "gateway",
+    "Routed": "library",
+    "Running": "library",
+    "__version__": "_version",
+    "load": "gateway",
+    "router_arguments": "library",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -70,6 +70,7 @@ class Access:
             return None if _is_unrestricted(key) else Reason.NOT_ALLOWED
         try:
             self._guard_fallbacks(permits.router())
+            permits.check_destination(model, data)
             if (
                 _is_unrestricted(key)
                 and not permits.are_budgets_unchecked(data)
@@ -83,6 +84,23 @@ class Access:
         except Exception as error:
             return self._reason(error)
         return None
+
+    def misdirects(self, data: Mapping[str, Any]) -> bool:
+        """Whether the client wants the key of a model that it names to fall back to sent where it may not go."""
+        if (permits := self._permits()) is None:
+            return False
+        try:
+            permits.check_destinations_of_fallbacks(data)
+        except Exception as error:
+            self._reason(error)
+            return True
+        return False
+
+    async def refused_by_url(self, key: UserAPIKeyAuth, data: Mapping[str, Any]) -> str | None:
+        """The model that a request names in its URL alone, if `key` may not use it; else None."""
+        if (permits := self._permits()) is None or (name := permits.named_by_url(data)) is None:
+            return None
+        return None if await self.refusal(key, name, data) is None else str(name)
 
     async def over_budget(self, key: UserAPIKeyAuth, model: str, data: Mapping[str, Any]) -> bool:
         """Whether a budget for `model` is used up. For a name that stands for one model: LiteLLM lets a key use it that
@@ -116,6 +134,8 @@ class Access:
         denied: Exception | None = None
         for name in (model, *others):
             try:
+                permits.check_destination(name, data)
+                permits.check_destinations_of_fallbacks(data)
                 if not granted:
                     await permits.check_models(key, name)
                 await permits.check_budgets(key, name, data)

@@ -51,12 +51,20 @@ def main() -> None:
 @click.option("--port", type=click.IntRange(1, 65535), default=4000, show_default=True, help="Port to listen on.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
 @click.option("--strict", is_flag=True, help="Refuse to start when a key or a local model is missing.")
-def serve(config: Path, state: Path, host: str, port: int, workers: int, strict: bool) -> None:
+@click.option(
+    "--shutdown-delay",
+    type=click.FloatRange(0, 600),
+    default=0,
+    show_default=True,
+    envvar="BSGATEWAY_SHUTDOWN_DELAY",
+    help="Seconds after SIGTERM for which requests are still taken, while /bsgateway/ready says `draining`.",
+)
+def serve(config: Path, state: Path, host: str, port: int, workers: int, strict: bool, shutdown_delay: float) -> None:
     """Run the proxy: database, local model and stand-ins included, as far as they are needed."""
     from .server import Options, serve
 
     click.echo("starting: the first answer takes some ten seconds", err=True)
-    serve(Options(config, state, host, port, workers, strict), _say)
+    serve(Options(config, state, host, port, workers, strict, shutdown_delay), _say)
 
 
 def _say(line: str) -> None:

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
 import asyncpg
 import msgspec
 
-from bsgateway.errors import StoreError
+from bsgateway.errors import StoreError, StoreVersionError
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 4  # of each worker: one writes, the others are for commands and pages
 CONNECT_TIMEOUT = 10.0  # seconds, for all hosts of a DSN together
 COMMAND_TIMEOUT = 30.0  # seconds for one statement
+STATEMENT_CACHE = "statement_cache_size"
+"""Of a DSN: how many prepared statements asyncpg keeps for each connection."""
+STATEMENTS = 100  # unless it says so: asyncpg's own default
 NOT_A_URL = "an address that is not a URL"
 # A host that says this is passed over. Who is refused by one is refused by all, so a wrong password is not among them.
 _AWAY = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, asyncpg.PostgresConnectionError)
@@ -101,6 +104,7 @@ async def create_pool(dsn: str) -> Pool:
 
 async def idle_pool(dsn: str, most: int = MAX_CONNECTIONS, statement_seconds: float = COMMAND_TIMEOUT) -> Pool:
     """A pool of `most` connections that connects when one is asked for. Raises ValueError for what is no DSN."""
+    dsn, statements = _statement_cache(dsn)
     pool: Pool = await asyncpg.create_pool(
         dsn,
         connect=_connect,
@@ -110,8 +114,23 @@ async def idle_pool(dsn: str, most: int = MAX_CONNECTIONS, statement_seconds: fl
         command_timeout=statement_seconds,
         init=init_connection,
         server_settings={"application_name": "bsgateway"},
+        statement_cache_size=statements,
     )
     return pool
+
+
+def _statement_cache(dsn: str) -> tuple[str, int]:
+    """A DSN without what it says to asyncpg and not to the server: `statement_cache_size`, and that number. It is 0 for
+    a pooler that gives each transaction another session, where a prepared statement would not be found again."""
+    url = urlsplit(dsn)
+    given = parse_qsl(url.query, keep_blank_values=True)
+    sizes = [value for name, value in given if name == STATEMENT_CACHE]
+    if not sizes:
+        return dsn, STATEMENTS
+    if not (sizes[-1].isascii() and sizes[-1].isdigit()):
+        raise ValueError(f"{STATEMENT_CACHE} is not a whole number")
+    kept = [pair for pair in given if pair[0] != STATEMENT_CACHE]
+    return url._replace(query=urlencode(kept, safe="/,:")).geturl(), int(sizes[-1])
 
 
 async def _connect(dsn: str | None = None, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
@@ -161,6 +180,6 @@ def explained(what: str, remedy: str) -> Iterator[None]:
     except asyncio.TimeoutError:
         raise StoreError(f"{what}: no answer in time: {remedy}") from None
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
-        raise StoreError(f"{what}: {error.args[0]}: run `bsgateway migrate`") from None
+        raise StoreVersionError(f"{what}: {error.args[0]}: run `bsgateway migrate`") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         raise StoreError(f"{what}: {error}: {remedy}") from None

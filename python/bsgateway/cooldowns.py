@@ -202,6 +202,8 @@ def question(params: Mapping[str, Any]) -> str | None:
         base = os.environ.get(f"{name.upper()}_API_BASE") or _DEFAULT_BASES.get(name, "")
     if not base.startswith(("http://", "https://")) or not (provider in LOCAL_PROVIDERS or _is_private(base)):
         return None
+    parts = urlsplit(base)  # without a name and password, which are not for the question
+    base = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return base.rstrip("/") + (_OLLAMA_QUESTION if provider in _OLLAMA else "/models")
 
 

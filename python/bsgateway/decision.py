@@ -158,6 +158,10 @@ class Skipped(msgspec.Struct, frozen=True, gc=False):
     reason: Reason
 
 
+MASTER_KEY = "litellm_proxy_master_key"
+"""What LiteLLM has in place of the hash of its master key."""
+
+
 class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who asked, as LiteLLM authenticated it. `key_hash` is LiteLLM's hash of the key; the key itself is nowhere."""
 

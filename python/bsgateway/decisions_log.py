@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from .decision import Texts
-from .errors import FiguresError, StoreError
+from .errors import FiguresError, StoreVersionError
 from .figures_log import EVERYBODY, Scope, reading
 from .rows import LogRow, read_log_row
 from .sql import queries
@@ -177,7 +177,7 @@ async def _rows(connection: Connection, ids: Sequence[UUID]) -> tuple[LogRow, ..
     try:
         return tuple(read_log_row({**row["decision"], "features": None}, row["outcome"]) for row in found)
     except msgspec.ValidationError as error:
-        raise StoreError(f"the log holds a row of another version: {error}: upgrade bsgateway") from None
+        raise StoreVersionError(f"the log holds a row of another version: {error}: upgrade bsgateway") from None
 
 
 class _Search:

@@ -43,6 +43,10 @@ class StoreError(GatewayError):
     """PostgreSQL could not be reached, started or migrated."""
 
 
+class StoreVersionError(StoreError):
+    """PostgreSQL answers, and the log in it is of another version than this one."""
+
+
 class ExportError(GatewayError):
     """Rows of the log could not be written to a file, or it is there already."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import asyncpg
 import msgspec
 
-from .decision import Reason
+from .decision import MASTER_KEY, Reason
 from .figures import By, Count, Group, Percentiles, Period, Point, Savings, Sums, TimedCount, Traffic
 from .periods import Span, cover, local_date, spans
 from .sql import queries
@@ -234,7 +234,7 @@ def _first_day(group: Group) -> str:
 def _labels(rows: Iterable[_Row]) -> dict[str | None, str]:
     """The alias that each key had last."""
     ordered = sorted((row for row in rows if row["key_alias"]), key=lambda row: (row["newest"], row["key_alias"]))
-    return {row["key_hash"] or None: row["key_alias"] for row in ordered}
+    return {MASTER_KEY: "master key"} | {row["key_hash"] or None: row["key_alias"] for row in ordered}
 
 
 def _failures(rows: Iterable[_Row], steps: Sequence[Span]) -> tuple[TimedCount, ...]:

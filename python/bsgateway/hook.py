@@ -28,25 +28,26 @@ from .access import Access
 from .callers import asker, opts_out
 from .check import load_config
 from .classifiers.llm.ready import Keeper
-from .conversations import begins, thread_id
+from .conversations import begins
 from .cooldowns import Cooldowns
 from .core import core
-from .decision import Decision, Method, Outcome, Reason, stamp
+from .decision import Decision, Method, Reason, stamp
 from .dual_run_tickets import with_words
 from .dual_runs import DualRuns
 from .gateway import FORMATS, Gateway, Pending
 from .headers import headers, served_group
 from .lifecycle import Lifecycle
+from .memory import left, recalled
 from .outcome import text
 from .policy import Choice
 from .reload import Reloader
 from .reload_route import add_route
-from .sessions import Session, Sessions, after, with_stranger
+from .sessions import Session, Sessions
 from .stamps import KEPT, METADATA, STAMP, RoutingDecision, own_metadata, stamp_of
 from .telemetry import spans, told
 from .telemetry.events import event
 from .telemetry.metrics import Telemetry
-from .translate import FOREIGN, translate
+from .translate import translate
 
 if TYPE_CHECKING:
     from .web.api import Site
@@ -184,6 +185,8 @@ class GatewayCallback(CustomLogger):
 
     async def _other_call(self, gateway: Gateway, key: Any, data: dict[str, Any]) -> _Refusal:
         """A call that is not routed, such as embeddings, may ask for a name of ours, too."""
+        if (name := await self.access.refused_by_url(key, data)) is not None:
+            return _Refusal((name,))
         target = gateway.aliases.get(name) if isinstance(name := data.get("model"), str) else None
         if target is not None and await self.access.over_budget(key, target, data):
             return _Refusal((target,), granted=True)
@@ -210,6 +213,8 @@ class GatewayCallback(CustomLogger):
             return _Refusal()  # LiteLLM runs the hook again for a fallback: that choice is its own
         if not isinstance(data.get("model"), str) or not data["model"]:
             return _Refusal()  # LiteLLM's own error is the right answer
+        if self.access.misdirects(data) or await self.access.refused_by_url(key, data) is not None:
+            return _Refusal((data["model"],))
         gateway.expected = self.lifecycle.expectations.tokens
         pending = gateway.begin(data, call_type, asker(key, data, metadata), host.knows)
         if pending.target is not None:
@@ -269,18 +274,8 @@ class GatewayCallback(CustomLogger):
         self, gateway: Gateway, pending: Pending, redis: Any, data: dict[str, Any]
     ) -> tuple[str | None, Session | None]:
         """The id under which the conversation of a request is remembered, and what is."""
-        conversation = pending.conversation
-        if conversation is None or not gateway.config.routing.session.enabled:
-            return None, self._continued(gateway, pending, data)
-        # What would have been done is kept apart from what was.
-        shadow = "" if gateway.is_applied(pending) else "-shadow"
-        if begins(data, pending.call_type):
-            return conversation + shadow, None
-        thread = thread_id(conversation, data, pending.call_type, pending.caller)
-        session = await self.sessions.get(redis, thread + shadow)
-        if session is None and thread != conversation:  # its second turn: the first one had no answer yet
-            session = await self.sessions.get(redis, conversation + shadow)
-        return thread + shadow, session or self._continued(gateway, pending, data)
+        thread, session = await recalled(self.sessions, redis, gateway, pending, data)
+        return thread, session or self._continued(gateway, pending, data)
 
     def _continued(self, gateway: Gateway, pending: Pending, data: dict[str, Any]) -> Session | None:
         """What is known of a conversation that only names the answer it goes on from: who gave that."""
@@ -304,17 +299,10 @@ class GatewayCallback(CustomLogger):
         changes: tuple[str, ...] = (),
     ) -> str | None:
         """Keep what the next turn has to know, under the id `thread`; that id, None if there is nothing to keep."""
-        demand = pending.demand
-        if thread is None or demand.side or choice.tier is None or choice.model is None or choice.score is None:
+        session = left(gateway, pending, choice, session, thread, changes)
+        if session is None:
             return None
-        if pending.wishes.dry_run:
-            return None
-        model = gateway.models[choice.model]
-        easy = gateway.policy.is_easy(choice.score, choice.tier)
-        size = demand.context_tokens
-        scorer = "" if pending.scored is None else pending.scored.strategy.value
-        left = after(session, choice.tier, model.name, model.family, choice.score, size, time.time(), easy, scorer)
-        self.sessions.put(self._redis, thread, left if FOREIGN.isdisjoint(changes) else with_stranger(left))
+        self.sessions.put(self._redis, thread, session)
         return thread
 
     async def _permitted(
@@ -498,7 +486,9 @@ class GatewayCallback(CustomLogger):
             ended = outcome.from_call(routing.id, routing.call_id, kwargs, start, end, status, routing.group, answer)
             if (real := self._real(ended.served_group)) != ended.served_group:
                 ended = msgspec.structs.replace(ended, served_group=real)
-            priced = self._priced(ended, cached=kwargs.get("cache_hit") is True)
+            priced = outcome.priced(
+                ended, self.gateway.models, self.gateway.policy.baseline, kwargs.get("cache_hit") is True
+            )
             self.telemetry.ended(routing, priced)
             if routing.logged:
                 self.lifecycle.ensure_running()
@@ -510,26 +500,6 @@ class GatewayCallback(CustomLogger):
                 self.cooldowns.failed()
         except Exception as error:
             self._failed("outcome", error)
-
-    def _priced(self, ended: Outcome, cached: bool) -> Outcome:
-        """`ended` with what the same tokens would have cost at the top tier, and its own cost where LiteLLM found none:
-        in Google's format it overlooks the prices of `model_info`. An answer from LiteLLM's cache is free indeed."""
-        if ended.prompt_tokens is None or ended.completion_tokens is None:
-            return ended
-        tokens = (
-            ended.prompt_tokens,
-            ended.completion_tokens,
-            ended.cache_read_tokens or 0,
-            ended.cache_write_tokens or 0,
-        )
-        gateway = self.gateway
-        baseline = gateway.policy.baseline
-        cost = ended.cost
-        if not cost and not cached and (model := gateway.models.get(ended.served_group or "")):
-            cost = model.price.of(*tokens) if model.price.input is not None else cost
-        return msgspec.structs.replace(
-            ended, cost=cost, baseline_model=baseline.name, baseline_cost=baseline.price.of(*tokens)
-        )
 
     def _real(self, group: str | None) -> str | None:
         """The model behind a name of ours that LiteLLM served by itself, as nothing was rewritten."""

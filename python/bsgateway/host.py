@@ -38,8 +38,11 @@ def knows(name: str) -> bool:
     """Whether the proxy serves `name` although gateway.yaml does not mention it: a model kept in its database, an
     alias of its router, a deployment id."""
     router = _proxy().llm_router
-    if router is None:
-        return False
+    return router is not None and serves(router, name)
+
+
+def serves(router: Any, name: str) -> bool:
+    """Whether a router of LiteLLM's takes `name`: a group, an alias of its own, a deployment id."""
     return name in router.model_names or name in router.model_group_alias or router.has_model_id(name)
 
 
@@ -86,17 +89,22 @@ def answered_by(response_id: str) -> str | None:
         return None
     plain, *_ = ResponsesIDSecurity()._decrypt_response_id(response_id)
     deployment = ResponsesAPIRequestUtils.get_model_id_from_response_id(plain)
+    return group_of(router, deployment)
+
+
+def group_of(router: Any, deployment: Any) -> str | None:
+    """The model group that a deployment id of a router of LiteLLM's belongs to; None for what is none."""
     index = router.model_id_to_deployment_index_map.get(deployment)
     return None if index is None else str(router.model_list[index]["model_name"])
 
 
-def fallbacks(model: str) -> dict[str, list[Any]]:
-    """What the router falls back to from `model`: router setting -> groups, in order. Settings without any are left
-    out, and so is what is meant for all models."""
-    proxy = _proxy()
+def fallbacks(model: str, router: Any | None = None) -> dict[str, list[Any]]:
+    """What `router` (unset: that of the proxy) falls back to from `model`: router setting -> groups, in order. Settings
+    without any are left out, and so is what is meant for all models."""
+    router = _proxy().llm_router if router is None else router
     found = {}
     for setting in ("fallbacks", "context_window_fallbacks"):
-        for entry in getattr(proxy.llm_router, setting, None) or ():
+        for entry in getattr(router, setting, None) or ():
             if isinstance(entry, dict) and isinstance(entry.get(model), list):
                 found[setting] = entry[model]
     return found

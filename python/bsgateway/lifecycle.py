@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 from .config import DEFAULT_STATE, STATE_VARIABLE, Collector, resolve_env, spool_directory
 from .decision import Texts
 from .expectations import Expectations, ExpectationsReader
+from .log.health import OFF, LogHealth
 from .log.metrics import Metrics
 from .log.pipeline import Pipeline
 from .log.queue import Recorder
 from .log.redaction import redacted
 from .log.sink import PostgresSink
 from .log.thread import LogThread
+from .log.watch import Watch
 from .rollups import Refresher
 from .rows import Item
 
@@ -37,7 +39,8 @@ DRAIN_SECONDS = 20.0
 
 class Lifecycle:
     """Owns the queue of one process and the thread that writes it. `unlogged` counts rows that had nowhere to go,
-    `expectations` is what the log knows of answers to come.
+    `expectations` is what the log knows of answers to come. `has_begun` once the start is over; `is_draining` from when
+    the process was told to stop.
 
     `meanwhile` runs between the start and the stop; it ends only by being cancelled.
     """
@@ -50,6 +53,7 @@ class Lifecycle:
         meanwhile: Callable[[], Awaitable[object]] = lambda: asyncio.Event().wait(),
     ) -> None:
         self.unlogged = 0
+        self.has_begun = self.is_draining = False
         self.recorder = Recorder(collector.queue_rows, collector.queue_bytes)
         self.expectations = Expectations()
         self.thread: LogThread | None = None
@@ -80,9 +84,18 @@ class Lifecycle:
 
     async def stop(self) -> None:
         """Flush and stop."""
+        self.drain()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    def drain(self) -> None:
+        """Note that this process is to stop. Requests are served, and logged, as before."""
+        self.is_draining = True
+
+    def health(self) -> LogHealth | None:
+        """How the log is, as far as its thread knows; None before that has begun. Waits for nothing."""
+        return self.thread.health() if self.thread is not None else OFF
 
     def metrics(self) -> Metrics | None:
         """What the log did; None when there is none, or it has not begun."""
@@ -103,6 +116,7 @@ class Lifecycle:
         except Exception as error:
             # Names that are not listed are a nuisance, and no reason to go without the log.
             log.error("the routed names are not listed in /v1/models: %s", type(error).__name__)
+        self.has_begun = True
 
     async def _flush(self) -> None:
         try:
@@ -125,7 +139,8 @@ def _make_pipeline(collector: Collector, url: str, recorder: Recorder, expectati
     embedder = _make_embedder(collector, sink)
     reader = ExpectationsReader(expectations, sink.store)
     rollups = Refresher(sink.store, collector.retention_days)
-    return Pipeline(collector, spool_directory(collector, state), recorder, sink, prepare, embedder, reader, rollups)
+    directory, watch = spool_directory(collector, state), Watch(sink.store)
+    return Pipeline(collector, directory, recorder, sink, prepare, embedder, reader, rollups, watch)
 
 
 def _make_embedder(collector: Collector, sink: PostgresSink) -> Embedder | None:

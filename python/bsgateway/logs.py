@@ -13,7 +13,7 @@ from rich.table import Table
 
 from .rows import LogRow
 from .store import Store
-from .terminal import printable, wide_console
+from .terminal import printable, printable_json, wide_console
 
 POLL_SECONDS = 1.0
 SETTLE = timedelta(seconds=5)
@@ -57,7 +57,7 @@ def _some_seconds_ago() -> UUID:
 def _print(rows: Iterable[LogRow], as_json: bool, header: bool = True) -> None:
     if as_json:
         for row in rows:
-            click.echo(msgspec.json.encode(row).decode())
+            click.echo(printable_json(msgspec.json.encode(row).decode()))
         return
     rows = list(rows)
     if not rows and header:

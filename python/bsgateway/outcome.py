@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from .answers import finish_reason
+from .catalog import Model
 from .decision import Outcome, now
 
 MAX_TEXT = 256
@@ -107,8 +108,35 @@ def from_refusal(decision_id: UUID, call_id: str | None, error: Exception) -> Ou
         completed_at=now(),
         status="failure",
         call_id=call_id,
-        error_class=type(error).__name__,
-        error_status=_http_status(getattr(error, "status_code", None)),
+        **error_of(error),
+    )
+
+
+def error_of(error: BaseException) -> dict[str, Any]:
+    """What an outcome says of an error: `error_class` and `error_status`, never its message, which may quote words."""
+    return {
+        "error_class": type(error).__name__,
+        "error_status": _http_status(getattr(error, "status_code", None)),
+    }
+
+
+def priced(ended: Outcome, models: Mapping[str, Model], baseline: Model, cached: bool = False) -> Outcome:
+    """`ended` with what the same tokens would have cost with `baseline`, the top tier's model, and its own cost where
+    nobody has found one: LiteLLM, in Google's format, overlooks the prices of `model_info`. `cached`: it came from
+    LiteLLM's cache, and is free indeed."""
+    if ended.prompt_tokens is None or ended.completion_tokens is None:
+        return ended
+    tokens = (
+        ended.prompt_tokens,
+        ended.completion_tokens,
+        ended.cache_read_tokens or 0,
+        ended.cache_write_tokens or 0,
+    )
+    cost = ended.cost
+    if not cost and not cached and (model := models.get(ended.served_group or "")):
+        cost = model.price.of(*tokens) if model.price.input is not None else cost
+    return msgspec.structs.replace(
+        ended, cost=cost, baseline_model=baseline.name, baseline_cost=baseline.price.of(*tokens)
     )
 
 

@@ -59,7 +59,7 @@ def resolve_period(since: str, until: str | None, tz: str, step: Step | None, no
     first = max(_moment("since", since, now, zone), FIRST)
     last = now if until is None else _moment("until", until, now, zone)
     if last <= first:
-        raise FiguresError(f"the period ends at {last.isoformat()}, before it begins at {first.isoformat()}", "until")
+        raise FiguresError(f"the period ends at {_shown(last)}, before it begins at {_shown(first)}", "until")
     if step is None:
         step = _chosen(last - first)
     elif step not in get_args(Step):
@@ -68,6 +68,10 @@ def resolve_period(since: str, until: str | None, tz: str, step: Step | None, no
     period = Period(since=first, until=last, timezone=tz, step=step, as_of=now)
     spans(period)  # which finds what is wrong with it
     return period
+
+
+def _shown(moment: datetime) -> str:
+    return moment.isoformat(" ", "seconds")
 
 
 def find_zone(name: str) -> tzinfo:

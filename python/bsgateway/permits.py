@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote, unquote_plus
 
 import litellm
 from fastapi import HTTPException
@@ -16,11 +17,12 @@ from litellm.exceptions import BudgetExceededError, RateLimitError
 from litellm.litellm_core_utils.internal_call_metadata import MODEL_ACCESS_GROUP_METADATA_KEY as GROUPS
 from litellm.proxy import proxy_server as proxy  # its globals are the proxy's state, and change: never copy them
 from litellm.proxy._types import LiteLLM_TeamTableCachedObj, ProxyErrorTypes, ProxyException, UserAPIKeyAuth
-from litellm.proxy.auth import auth_checks
+from litellm.proxy.auth import auth_checks, auth_utils
 from litellm.proxy.auth.fallback_budget import is_token_within_budget_for_model
 from litellm.proxy.auth.model_access_denied import model_access_denied_client_message
 from litellm.proxy.common_utils.proxy_rate_limit_error import ProxyRateLimitError
 from litellm.router_utils.common_utils import resolve_model_group_alias
+from litellm.types.utils import CustomPricingLiteLLMParams
 
 ADMIN = "proxy_admin"
 """LiteLLM's role of the master key: no user's models apply to it."""
@@ -28,6 +30,17 @@ METADATA = ("litellm_metadata", "metadata")
 MODEL_RATES = frozenset(("model_rpm_limit", "model_tpm_limit"))
 """Keys of LiteLLM's metadata that limit the rate of single models."""
 _PER_MODEL = frozenset(("model_per_key", "model_per_team"))
+_CLIENTS_OWN = (
+    frozenset(auth_utils._BANNED_REQUEST_BODY_PARAMS)
+    - auth_utils._build_banned_observability_params()  # LiteLLM puts those of a team into the body itself
+    - frozenset(CustomPricingLiteLLMParams.model_fields)
+)
+"""Parts of a body that say where a call goes, or in whose name, such as `api_base`. LiteLLM takes them only with the
+operator's leave."""
+_PROVIDER = frozenset(("custom_llm_provider", "account_id"))
+"""These LiteLLM takes from everybody. It puts the first one there itself, so that only what was sent counts."""
+_FALLBACKS = frozenset((*auth_utils._FALLBACK_FIELDS, "router_settings_override"))
+"""Parts of a body that name models to fall back to."""
 
 
 def router() -> Any:
@@ -148,10 +161,15 @@ def are_budgets_unchecked(data: Mapping[str, Any]) -> bool:
     asked = data.get("model")
     if isinstance(asked, str) and auth_checks.is_model_cost_zero(asked, proxy.llm_router):
         return True
+    sent = _sent(data).get("model")  # before an alias of key or team replaced it
+    return isinstance(sent, str) and sent != asked and auth_checks.is_model_cost_zero(sent, proxy.llm_router)
+
+
+def _sent(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body of the request `data` as it came; empty if LiteLLM does not say."""
     request = data.get("proxy_server_request")
     body = request.get("body") if isinstance(request, Mapping) else None
-    sent = body.get("model") if isinstance(body, Mapping) else None  # before an alias of key or team replaced it
-    return isinstance(sent, str) and sent != asked and auth_checks.is_model_cost_zero(sent, proxy.llm_router)
+    return body if isinstance(body, Mapping) else {}
 
 
 async def _check_whole_budgets(key: UserAPIKeyAuth, model: str, data: Mapping[str, Any]) -> None:
@@ -195,6 +213,51 @@ async def check_rates(key: UserAPIKeyAuth, model: str) -> None:
         raise ProxyRateLimitError(
             detail=f"Rate limit exceeded for {model}.", headers={"retry-after": str(limiter.window_size)}, model=model
         )
+
+
+def check_destination(model: str, data: Mapping[str, Any]) -> None:
+    """Raise a 403 if the client says in `data` where the call goes, or in whose name, and may not for `model`.
+
+    LiteLLM asks for the operator's leave, too, but for the name that the client sent: without this, what is allowed for
+    the model that `auto` stands for would send the key of any other to an address of the client's. Where the operator
+    allows it for all models, a client has to bring a key of its own.
+    """
+    said = _CLIENTS_OWN.intersection(data) | _PROVIDER.intersection(_sent(data))
+    if not said:
+        return
+    anywhere = (proxy.general_settings or {}).get("allow_client_side_credentials") is True and bool(data.get("api_key"))
+    for name in sorted(said):
+        if not anywhere and not auth_utils._allow_model_level_clientside_configurable_parameters(
+            model=model, param=name, request_body_value=data.get(name), llm_router=proxy.llm_router
+        ):
+            raise ProxyException(
+                message=f"{name} is not allowed in a request that goes to {model}.",
+                type=ProxyErrorTypes.key_model_access_denied,
+                param=name,
+                code=403,
+            )
+
+
+def check_destinations_of_fallbacks(data: Mapping[str, Any]) -> None:
+    """The same for each model that the client itself names to fall back to: LiteLLM looks at what is allowed for the
+    model that fails."""
+    if _FALLBACKS.isdisjoint(data):
+        return
+    for target in auth_utils.iter_request_fallback_targets(data):
+        if isinstance(target, Mapping):
+            name = auth_utils.fallback_target_model_name(target) or str(data.get("model"))
+            check_destination(name, {**target, "proxy_server_request": {"body": target}})
+
+
+def named_by_url(data: Mapping[str, Any]) -> str | None:
+    """The model of the request `data`, if it stands in its URL (`/engines/NAME/chat/completions`, `?model=NAME`) and
+    not in its body: LiteLLM checks the one of the body, and calls this one."""
+    name = data.get("model")
+    if not isinstance(name, str) or name == _sent(data).get("model"):
+        return None
+    request = data.get("proxy_server_request")
+    url = request.get("url") if isinstance(request, Mapping) else None
+    return name if isinstance(url, str) and (name in unquote(url) or name in unquote_plus(url)) else None
 
 
 def lacks_needed_price(model: str) -> bool:

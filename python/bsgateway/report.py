@@ -20,7 +20,7 @@ from .figures import By, Group, Period, Savings, Sums
 from .periods import find_zone
 from .rollups import refresh_all
 from .store import Store
-from .terminal import printable
+from .terminal import printable, printable_json
 
 UNNAMED: dict[By, str] = {
     "tier": "not routed by score",
@@ -143,8 +143,8 @@ def summary(savings: Savings) -> list[str]:
 
 
 def as_json(savings: Savings) -> bytes:
-    """The struct as it is."""
-    return msgspec.json.encode(savings) + b"\n"
+    """The struct as it is, as a terminal may be shown it."""
+    return printable_json(msgspec.json.encode(savings).decode()).encode() + b"\n"
 
 
 def as_csv(savings: Savings) -> bytes:

@@ -15,6 +15,7 @@ import os
 import secrets
 import signal
 import socket
+import stat
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ import uvicorn
 import yaml
 from uvicorn.supervisors import Multiprocess
 
-from . import substitutes
+from . import shutdown, substitutes
 from .catalog import models
 from .check import load_config
 from .config import STATE_VARIABLE, Config, resolve_env
@@ -60,7 +61,8 @@ DRAIN_SECONDS = 25
 
 @dataclass(frozen=True)
 class Options:
-    """Options of `bsgateway serve`. `strict`: a missing key or local model is an error, never a stand-in."""
+    """Options of `bsgateway serve`. `strict`: a missing key or local model is an error, never a stand-in.
+    `shutdown_delay`: seconds between SIGTERM and the end of taking requests, for which it is not ready."""
 
     config: Path
     state: Path
@@ -68,6 +70,7 @@ class Options:
     port: int = 4000
     workers: int = 1
     strict: bool = False
+    shutdown_delay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Site:
     served: tuple[Served, ...]
     master_key: str
     effective: Path
+    key_is_given: bool = False
+    """By the operator, who knows it: the gateway says it nowhere. One that it made itself stands in the ready line."""
 
     @property
     def url(self) -> str:
@@ -97,6 +102,7 @@ def serve(options: Options, say: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     _reload_on_hangup(Files.of_serve(options.config, options.state))
+    _let_go_of_sockets()
     with prepared(options, say) as site:
         threading.Thread(target=_announce, args=(site, say), daemon=True, name="announce").start()
         _run_proxy(site)
@@ -119,6 +125,18 @@ def _reload_on_hangup(files: Files) -> None:
     setattr(Multiprocess, "handle_hup", hangup)  # noqa: B010  # mypy knows that it is a method
 
 
+def _let_go_of_sockets() -> None:
+    """Have uvicorn's supervisor not listen any longer than its workers do: who connected then would wait in vain."""
+    terminate_all = Multiprocess.terminate_all
+
+    def terminate_and_close(self: Multiprocess) -> None:
+        terminate_all(self)
+        for sock in self.sockets:
+            sock.close()
+
+    setattr(Multiprocess, "terminate_all", terminate_and_close)  # noqa: B010
+
+
 def _leave(number: int, _frame: object) -> None:
     raise SystemExit(0)
 
@@ -136,15 +154,19 @@ def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
     logs.configure(config.routing.telemetry)
     _refuse_taken_port(options)
     state = _state_dir(options.state)
+    if state.stat().st_mode & stat.S_IWOTH:
+        say(f"notice: everybody on this machine may write to {state}, and so read the keys: chmod 700 {state}")
     metrics_directory.prepare(state, options.workers)
     with contextlib.ExitStack() as stack:
         os.environ.setdefault("GRACEFUL_SHUTDOWN_TIMEOUT", str(DRAIN_SECONDS))
+        os.environ[shutdown.VARIABLE] = str(options.shutdown_delay)
         _bypass_proxy_on_loopback()
         host = effective_config(config)
         served = substitutes.plan(config, local_model.is_available())
         _notices(served, options, say)
         _substitute(stack, host, served, config, state)
         _database(stack, host, config, state, say, options.strict)
+        key_is_given = _given_key(host) is not None
         key = _master_key(host, state)
         for path, content in ((files.started, config.host), (files.current, host)):
             write_private(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
@@ -153,7 +175,7 @@ def prepared(options: Options, say: Callable[[str], None]) -> Iterator[Site]:
         # Modules the operator keeps beside gateway.yaml (other callbacks) stay importable for LiteLLM.
         sys.path.append(str(config.path.resolve().parent))
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), sys.path[-1])))
-        yield Site(options, config, tuple(served), key, files.current)
+        yield Site(options, config, tuple(served), key, files.current, key_is_given)
 
 
 def _notices(served: list[Served], options: Options, say: Callable[[str], None]) -> None:
@@ -236,12 +258,14 @@ def _bypass_proxy_on_loopback() -> None:
 
 def known_master_key(host: dict[str, Any], state: Path) -> str | None:
     """The key clients send: of gateway.yaml, of the environment, or the one an earlier start made; None before that."""
+    kept = state / "master_key"
+    return _given_key(host) or (kept.read_text(encoding="utf-8").strip() if kept.exists() else None)
+
+
+def _given_key(host: dict[str, Any]) -> str | None:
     general = host.get("general_settings")
     configured = general.get("master_key") if isinstance(general, dict) else None
-    if given := resolve_env(configured) or os.environ.get("LITELLM_MASTER_KEY"):
-        return given
-    kept = state / "master_key"
-    return kept.read_text(encoding="utf-8").strip() if kept.exists() else None
+    return resolve_env(configured) or os.environ.get("LITELLM_MASTER_KEY") or None
 
 
 def _master_key(host: dict[str, Any], state: Path) -> str:
@@ -311,6 +335,7 @@ def create_app() -> Any:
             from .hook import handler
 
             handler.lifecycle.ensure_running()
+            shutdown.announce_first(handler.lifecycle.drain, shutdown.delay_from_environment())
             await _warm_up()
             _spare_the_collector()
             yield state
@@ -337,7 +362,7 @@ async def _warm_up() -> None:
 
 def _announce(site: Site, say: Callable[[str], None]) -> None:
     """Print the ready line once the proxy answers."""
-    until = time.monotonic() + READY_SECONDS
+    until, waited = time.monotonic() + READY_SECONDS, False
     while time.monotonic() < until:
         try:
             if httpx.get(f"{site.url}/health/liveliness", timeout=5).status_code == 200:
@@ -345,7 +370,9 @@ def _announce(site: Site, say: Callable[[str], None]) -> None:
                 say(ready_line(site))
                 return
         except httpx.HTTPError:
-            log.debug("the proxy does not answer yet")
+            if not waited:
+                log.debug("the proxy does not answer yet")
+            waited = True
         time.sleep(0.2)
     say(f"error: the proxy does not answer on {site.url} after {READY_SECONDS:.0f} s; see its messages above")
 
@@ -361,10 +388,11 @@ def ready_line(site: Site) -> str:
         for name, tier in site.config.routing.tiers.items()
     )
     name = next(iter(site.config.routing.aliases), "auto")
+    key = "$LITELLM_MASTER_KEY" if site.key_is_given else site.master_key
     curl = (
-        f"curl {site.url}/v1/chat/completions -H 'Authorization: Bearer {site.master_key}' "
+        f'curl {site.url}/v1/chat/completions -H "Authorization: Bearer {key}" '
         f"-H 'Content-Type: application/json' "
         f"""-d '{{"model":"{name}","messages":[{{"role":"user","content":"What is the capital of France?"}}]}}'"""
     )
     pages = f" | dashboard {site.url}/bsgateway/" if site.config.routing.dashboard.enabled else ""
-    return f"ready: {site.url} | {tiers} | key {site.master_key}{pages} | try: {curl}"
+    return f"ready: {site.url} | {tiers} | key {key}{pages} | try: {curl}"

@@ -20,7 +20,7 @@ from bsgateway import maintenance, migrations
 from bsgateway.burial import letter
 from bsgateway.connections import CONNECT_TIMEOUT, create_pool, describe, explained
 from bsgateway.decision import Comparison, Decision, Outcome, Texts, now
-from bsgateway.errors import StoreError
+from bsgateway.errors import StoreError, StoreVersionError
 from bsgateway.maintenance import Maintained, Period
 from bsgateway.migrations import Migration
 from bsgateway.rows import (
@@ -269,7 +269,7 @@ class Store:
         try:
             return [read_log_row(row["decision"], row["outcome"]) for row in found]
         except msgspec.ValidationError as error:
-            raise StoreError(
+            raise StoreVersionError(
                 f"the log in PostgreSQL at {self.address} holds a row of another version: {error}: upgrade bsgateway"
             ) from None
 

@@ -1,4 +1,4 @@
-"""The reference configuration, without a log, and an environment that no test leaves changed."""
+"""The reference configuration, without a log; an environment that no test leaves changed; a real proxy to attack."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from unittest import mock
 import pytest
 import yaml
 
+from attacks.proxied import Proxy, proxied
 from bsgateway.check import load_config
 from bsgateway.gateway import Gateway
+from e2e.upstream import Upstream
 
 # Before anything imports LiteLLM, which otherwise waits for a download of its price map.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -36,3 +38,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
     path = tmp_path_factory.mktemp("attacks") / "gateway.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return Gateway(load_config(path))
+
+
+@pytest.fixture(scope="session")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """One for all modules called test_proxy_..., which one worker runs."""
+    with Upstream().running() as upstream, proxied(tmp_path_factory.mktemp("proxied"), upstream) as running:
+        yield running

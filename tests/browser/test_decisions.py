@@ -134,7 +134,7 @@ async def test_one_opens_to_its_whole_why(window: Window, log: Connection) -> No
     (total,) = (cells["Points"] for name, cells in steps.items() if name.startswith("Score"))
     assert number(total) == row["complexity_score"] == round(row["raw_score"])
     candidates = page.locator(".candidates > li")
-    await expect(candidates).to_contain_text(["mediummediumpassed over: needs", "passed over: not allowed", "chosen"])
+    await expect(candidates).to_contain_text(["mediummediumpassed over: needs", "passed over: not_allowed", "chosen"])
     await expect(candidates.first.locator(".note")).not_to_be_empty()
     outcome = page.locator("section", has=page.get_by_role("heading", name="Outcome"))
     await expect(outcome).to_contain_text(f"{row['prompt_tokens']:,} tokens")
@@ -142,6 +142,10 @@ async def test_one_opens_to_its_whole_why(window: Window, log: Connection) -> No
         "Design a distributed rate limiter"
     )
     await expect(page.get_by_role("region", name="System prompt", exact=True)).to_have_text("You help.")
+    request = page.locator("section", has=page.get_by_role("heading", name="Request", exact=True))
+    await expect(request.get_by_title(row["call_type"])).to_contain_text("Chat completions")
+    await expect(request).to_contain_text(row["reason"])
+    await expect(request).not_to_contain_text("Confidence")  # the static score has none that means anything
     await expect(page.locator(".turns > li")).to_have_count(4)
     await expect(page.locator('.turns > li[aria-current="true"]')).to_contain_text("this request")
     await expect(page.get_by_role("heading", name="Dual run")).to_be_visible()

@@ -121,6 +121,9 @@ async def test_failures_and_the_log(window: Window, log: Connection) -> None:
     assert {name: sum(number(row[name]) for row in rows) for name in wanted} == wanted
     await expect(page.get_by_role("heading", name="Log", exact=True)).to_be_visible()
     await expect(stat(page, "Lost")).to_have_text("0")
+    await page.get_by_role("link", name="The decisions that failed").click()
+    await expect(page.get_by_role("heading", name="Decisions", level=1)).to_be_visible()
+    assert query(page)["status"] == "failure"
 
 
 async def test_the_period_goes_along_to_other_pages(window: Window) -> None:

@@ -45,6 +45,7 @@ KEYS: dict[str, dict[str, Any]] = {
         "team_metadata": {"bsgateway": {"max_tier": "medium"}},
     },
     "mistaken": {"key_alias": "mistaken", "metadata": {"bsgateway": {"max_tier": "sk-nope", "bias": "sk-many"}}},
+    "admin": {"user_role": "proxy_admin"},
     "few-tokens": {"models": ["auto", "small", "medium"], "metadata": {"model_tpm_limit": {"small": 1}}},
     "small-tokens": {"models": ["auto", "small"], "metadata": {"model_tpm_limit": {"small": 1}}},
 }

@@ -160,6 +160,18 @@ class Gateway:
         lines = [json.loads(line) for line in self.said().splitlines() if line.startswith('{"timestamp": ')]
         return [line for line in lines if line["event"] == word]
 
+    def workers(self) -> set[int]:
+        """The processes that have run a callback: each does once in its own start."""
+        seen = self.config.with_name("probe.jsonl")
+        return {json.loads(line)["pid"] for line in seen.read_text().splitlines()} if seen.exists() else set()
+
+    def wait_for_workers(self, count: int, seconds: float = START_SECONDS) -> None:
+        """Until so many serve: it is ready when the first one is."""
+        until = time.monotonic() + seconds
+        while len(self.workers()) < count:
+            assert time.monotonic() < until, self.said()
+            time.sleep(0.1)
+
     def stop(self, number: signal.Signals = signal.SIGTERM, *, to_group: bool = False) -> None:
         """Send a signal, to it alone or as a terminal does to its process group; it must end well and leave no
         process behind."""
@@ -205,6 +217,7 @@ def start(
     output = directory / f"output-{port}.log"
     environment = fields.pop("environment", None) or clean_environment(LITELLM_MASTER_KEY=KEY)
     user = fields.pop("user", None)
+    seconds = fields.pop("seconds", START_SECONDS)
     with output.open("xb") as file:
         process = subprocess.Popen(
             command,
@@ -217,7 +230,7 @@ def start(
             **({"user": user, "group": user, "extra_groups": []} if user is not None else {}),
         )
     gateway = Gateway(f"http://127.0.0.1:{port}", process, output, upstream, **fields)
-    until = time.monotonic() + START_SECONDS
+    until = time.monotonic() + seconds
     while not ready(gateway.said()):
         if process.poll() is not None or time.monotonic() > until:
             gateway.kill()

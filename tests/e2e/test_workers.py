@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from e2e.clients import ENDPOINTS, GROUPS, PROMPTS, Reply, new_request_id, send
-from e2e.gateways import START_SECONDS, Gateway, start_serve, write_config
+from e2e.gateways import Gateway, start_serve, write_config
 from e2e.load import answers_until_stopped, assert_complete, log_of
 from e2e.records import Log, probed, until
 from e2e.upstream import ANSWER, Upstream
@@ -25,19 +23,10 @@ def workers(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
     directory = tmp_path_factory.mktemp("workers")
     running = start_serve(write_config(directory, upstream), directory / "state", upstream, "--workers", "2")
     try:
-        until = time.monotonic() + START_SECONDS
-        while len(pids(running)) < 2:  # it is ready when the first worker is
-            assert time.monotonic() < until, running.said()
-            time.sleep(0.1)
+        running.wait_for_workers(2)
         yield running
     finally:
         running.kill()
-
-
-def pids(gateway: Gateway) -> set[int]:
-    """The workers that have run a callback: each does once in its own start."""
-    seen = gateway.config.with_name("probe.jsonl")
-    return {json.loads(line)["pid"] for line in seen.read_text().splitlines()} if seen.exists() else set()
 
 
 async def test_each_of_many_requests_at_once_has_one_row_and_one_outcome(workers: Gateway) -> None:

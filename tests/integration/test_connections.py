@@ -328,3 +328,16 @@ async def test_what_fails_in_a_borrowed_connection_is_explained(store: Store) ->
             await connection.execute("SELECT 1 / 0")
     async with store.acquire() as connection:
         assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_prepared_statements_can_be_turned_off_in_the_dsn(postgres_dsn: str) -> None:
+    """For a pooler that gives each transaction another session: tests/integration/test_pgbouncer.py."""
+    url = urlsplit(postgres_dsn)
+    for said, kept in (("", True), ("statement_cache_size=100", True), ("statement_cache_size=0", False)):
+        query = "&".join(filter(None, (url.query, "application_name=ours", said)))
+        async with await Store.connect(url._replace(query=query).geturl()) as store, store.acquire() as connection:
+            await connection.fetchval("SELECT 41 + $1::int", 1)
+            names = [row["name"] for row in await connection.fetch("SELECT name FROM pg_prepared_statements")]
+            assert any(name.startswith("__asyncpg_stmt") for name in names) == kept
+    with pytest.raises(StoreError, match="COLLECTOR_DATABASE_URL"):
+        await Store.connect(url._replace(query=f"{url.query}&statement_cache_size=none").geturl())

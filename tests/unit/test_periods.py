@@ -68,6 +68,7 @@ def test_a_step_is_chosen_by_length(since: str, step: Step) -> None:
         ("30d", "later", "UTC", None, "until", "until: 'later' is neither a date"),
         ("1d", "2d", "UTC", None, "until", "before it begins"),
         ("1d", "1d", "UTC", None, "until", "before it begins"),
+        ("10d", "20d", "UTC", None, "until", r"the period ends at \S+ \d\d:\d\d:\d\d\+00:00, before it begins"),
         ("1990-01-01", "1999-01-01", "UTC", None, "until", "before it begins"),
         ("30d", None, "Mars/Base", None, "tz", "no time zone of this system: give an IANA name such as Europe/Berlin"),
         ("30d", None, "", None, "tz", "no time zone"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 
+from bsgateway.decision import MASTER_KEY
 from bsgateway.outcome import MAX_TEXT
 from bsgateway.web.problems import RequestError
-from bsgateway.web.viewer import viewer_of
+from bsgateway.web.viewer import Viewer, viewer_of
 
 
 def test_a_key_that_the_log_cuts_is_no_key_of_its_own() -> None:
@@ -33,3 +34,8 @@ def test_who_has_no_key_is_nobody(key: str | None) -> None:
 def test_a_session_of_litellm_is_known_by_a_name_that_others_may_have() -> None:
     with pytest.raises(RequestError):
         viewer_of(UserAPIKeyAuth(api_key="sk-1", key_alias="cli-alice", is_session_token=True))
+
+
+def test_the_master_key_is_called_so() -> None:
+    assert Viewer(admin=True, may_write=True, key_hash=MASTER_KEY).name == "master key"
+    assert Viewer(admin=True, may_write=True, key_hash="f" * 64).name == "f" * 12

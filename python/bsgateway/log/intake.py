@@ -133,8 +133,10 @@ class Intake:
                 outbox.spool.close()
 
     def look(self) -> None:
-        """See to the slot: somebody may have removed its file, which is then emptied while it is open; and what the
-        disk was too full to remove may be removable now."""
+        """See to the slot: somebody may have removed its file, which is then emptied while it is open; what the disk
+        was too full to remove may be removable now; and it may take rows again, which no row would tell that waits."""
+        if self.error is not None and not len(self.recorder):
+            self.recovered()
         outbox = self.outbox
         if outbox is None:
             return

@@ -2,8 +2,8 @@
 
 These tasks share one thread: `_store` carries rows from the queue to the spool every `LINGER` seconds, `_deliver`
 carries batches to the sink, `_keep_house` adopts spools that others left, `_maintain` has the sink look after what it
-holds, `_expect` reads what answers to expect. While the spool cannot be used, batches go from the queue to the sink
-directly.
+holds, `_expect` reads what answers to expect, a `Watch` looks whether the database answers. While the spool cannot be
+used, batches go from the queue to the sink directly.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import msgspec
 from bsgateway.config import Collector
 from bsgateway.log import backoff
 from bsgateway.log.adoption import Adopter
+from bsgateway.log.health import LogHealth, health_of
 from bsgateway.log.intake import Intake, Prepare, abandon
 from bsgateway.log.metrics import Metrics
 from bsgateway.log.outbox import Batch, Outbox
@@ -32,6 +33,7 @@ from bsgateway.log.writer import Writer
 if TYPE_CHECKING:
     from bsgateway.expectations import ExpectationsReader
     from bsgateway.log.embedder import Embedder  # which brings Ollama's client along
+    from bsgateway.log.watch import Watch
     from bsgateway.rollups import Refresher
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class Pipeline:
         embedder: Embedder | None = None,
         reader: ExpectationsReader | None = None,
         rollups: Refresher | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """`directory` is that of the spool, None for no spool; `prepare` makes of rows what may be stored."""
         self._collector = collector
@@ -75,6 +78,7 @@ class Pipeline:
         self._embedder = embedder
         self._reader = reader
         self._rollups = rollups
+        self._watch = watch
         self._in_hand: Batch | None = None
         self._work = asyncio.Event()  # there may be something to deliver
         self._waiting_since: float | None = None
@@ -94,6 +98,8 @@ class Pipeline:
             works.append(self._expect)
         if self._rollups is not None:
             works.append(self._rollups.run)
+        if self._watch is not None:
+            works.append(self._watch.run)
         for work in works:
             self._tasks.append(loop.create_task(_forever(work), name=f"bsgateway-log{work.__name__}"))
 
@@ -145,6 +151,10 @@ class Pipeline:
             spool_error=self._intake.error,
             embedding=self._embedder.stats() if self._embedder is not None else None,
         )
+
+    def health(self) -> LogHealth:
+        """As `metrics`, in two words, and within some microseconds."""
+        return health_of(self._intake, self._writer, self._watch)
 
     # From the queue to the spool
 

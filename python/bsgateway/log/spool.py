@@ -12,6 +12,7 @@ process at once, and that of the machine after the next checkpoint, some megabyt
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -29,6 +30,7 @@ from bsgateway.errors import GatewayError
 log = logging.getLogger(__name__)
 
 MAX_SLOTS = 1_000
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 VERSION = 1
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS chunks (
@@ -64,7 +66,7 @@ class SpoolOfAnotherVersion(SpoolError):
 
 
 class SpoolForbidden(SpoolError):
-    """The slot is another user's."""
+    """The slot is another user's, or a link to somewhere else."""
 
 
 class SpoolDamaged(SpoolError):
@@ -262,8 +264,9 @@ class Spool:
 
     def _open(self) -> sqlite3.Connection:
         with _explained(self.path):
-            # Made with its mode first: SQLite gives its other files the mode of this one.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            # Made with its mode first: SQLite gives its other files the mode of this one. A link is no slot: it would
+            # have us write to whatever file it names.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600))
             connection = sqlite3.connect(self.path, isolation_level=None, timeout=1.0)
             try:
                 self._prepare(connection)
@@ -368,7 +371,10 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise SpoolForbidden(f"the spool {path} cannot be used: {error}") from None
-    except (sqlite3.Error, OSError, NotImplementedError) as error:
+    except OSError as error:
+        kind = SpoolForbidden if error.errno == errno.ELOOP else SpoolError  # a symbolic link
+        raise kind(f"the spool {path} cannot be used: {error}") from None
+    except (sqlite3.Error, NotImplementedError) as error:
         # The class itself is what SQLite says of a file that is no database, or no longer one; those below it are of a
         # disk without space, a lock, a connection that was closed.
         kind = SpoolDamaged if type(error) is sqlite3.DatabaseError else SpoolError

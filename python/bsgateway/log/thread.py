@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, TimeoutError
 
+from bsgateway.log.health import DEAD, LogHealth
 from bsgateway.log.metrics import Metrics
 from bsgateway.log.pipeline import Pipeline
 
@@ -64,6 +65,13 @@ class LogThread:
     def metrics(self) -> Metrics | None:
         """A snapshot; None before the start."""
         return self._pipeline.metrics() if self._pipeline is not None else None
+
+    def health(self) -> LogHealth | None:
+        """How the log is; None before the start. Waits for nothing."""
+        thread, pipeline = self._thread, self._pipeline
+        if thread is None or pipeline is None:
+            return None
+        return pipeline.health() if thread.is_alive() else DEAD
 
     def _tell(self, timeout: float) -> Future[int] | None:
         with self._lock:

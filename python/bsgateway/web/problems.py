@@ -13,6 +13,7 @@ from ..errors import (
     LearningError,
     ModelError,
     StoreError,
+    StoreVersionError,
     TelemetryError,
 )
 from .views import Problem
@@ -36,6 +37,8 @@ class RequestError(GatewayError):
 
 AWAY = "the log's database does not answer"
 AWAY_REMEDY = "try again; for the operator, `bsgateway doctor` says what is wrong with it"
+OTHER_VERSION = "the log's database is of another version than the gateway"
+OTHER_VERSION_REMEDY = "for the operator: `bsgateway migrate`, or upgrade the gateway; its log says which"
 _CANNOT = (AnalysisError, ConfigError, LearningError, ModelError)
 """What the request asked for is understood, and cannot be done."""
 
@@ -47,6 +50,8 @@ def request_error(error: Exception) -> RequestError:
         return error
     if isinstance(error, StoreError):
         log.error("pages: %s", error)
+        if isinstance(error, StoreVersionError):
+            return RequestError(503, OTHER_VERSION, OTHER_VERSION_REMEDY)
         return RequestError(503, AWAY, AWAY_REMEDY, retry_after=2)
     if isinstance(error, FiguresError):
         return RequestError(400, str(error), field=error.field)

@@ -1,4 +1,5 @@
-"""The routes of the dashboard, its API, feedback and metrics, in LiteLLM's app and behind its authentication."""
+"""The routes of the dashboard, its API, feedback and metrics, in LiteLLM's app and behind its authentication; and of
+health, which are open to all."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from starlette.responses import Response
 from . import pages
 from .api import ENDPOINTS, Asked, Endpoint, Site, handled
 from .guard import BODY, HEADERS, GuardedRoute, OptionalRoute, answered
+from .health import health_routes
 from .viewer import let_keys_in, viewer_of
 
 PACKED_FROM = 32_768
@@ -41,6 +43,7 @@ def add_routes(callback: Any) -> Site:
     ):
         found.append(OptionalRoute(path, endpoint, is_there=lambda: site.has_pages, methods=["GET"]))
     found += _metrics_routes(site)
+    found += health_routes(callback)
     app.router.routes.extend(found)
     paths = tuple(endpoint.path for endpoint in ENDPOINTS)
     let_keys_in((*paths, METRICS), tuple(endpoint.path for endpoint in ENDPOINTS if endpoint.reads))

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ..decision import MASTER_KEY
 from ..outcome import MAX_TEXT, text
 from ..rows import MAX_NAME, clean
 from .problems import RequestError
@@ -36,7 +37,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """What people know the key by: its alias, or the beginning of its hash."""
-        return self.key_alias or (self.key_hash or "admin")[:12]
+        return self.key_alias or ("master key" if self.key_hash == MASTER_KEY else (self.key_hash or "admin")[:12])
 
     def must_be_admin(self) -> None:
         """Raises RequestError (403)."""

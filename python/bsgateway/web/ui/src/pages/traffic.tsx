@@ -5,6 +5,7 @@ import { Card, Stat, Stats } from "../components/card.tsx";
 import { OverTimeFigure } from "../components/over-time-figure.tsx";
 import { PeriodBar, usePeriod } from "../components/period-bar.tsx";
 import { Await, Notice } from "../components/status.tsx";
+import { ToDecisions } from "../components/to-decisions.tsx";
 import { useApi } from "../lib/api.ts";
 import { compact, count, microseconds, milliseconds, share } from "../lib/format.ts";
 import { useMe } from "../lib/me.ts";
@@ -159,7 +160,15 @@ function Failures(props: { data: TrafficData }) {
       {of.cells.length === 0 ? (
         <p class="empty">No request failed in this period.</p>
       ) : (
-        <OverTimeFigure title="Failures by model, over time" of={of} />
+        <>
+          <OverTimeFigure title="Failures by model, over time" of={of} />
+          <p class="note">
+            <ToDecisions filter="status" value="failure">
+              The decisions that failed
+            </ToDecisions>
+            : each says with which error.
+          </p>
+        </>
       )}
     </Card>
   );

@@ -1,7 +1,6 @@
 import type { CandidateView } from "../../api.d.ts";
 import { TierTag } from "../../components/tier-tag.tsx";
 import { whyPassedOver } from "./passed-over.ts";
-import { words } from "./steps.ts";
 
 const FATES: Record<CandidateView["fate"], [sign: string, text: string]> = {
   chosen: ["✓", "chosen"],
@@ -29,7 +28,7 @@ export function Candidates(props: { candidates: readonly CandidateView[]; needs:
                 {candidate.tier !== null && <TierTag tier={candidate.tier} />}
                 <span class="badge">
                   {text}
-                  {candidate.fate === "passed_over" && candidate.reason ? `: ${words(candidate.reason)}` : ""}
+                  {candidate.fate === "passed_over" && candidate.reason ? `: ${candidate.reason}` : ""}
                 </span>
               </p>
               {candidate.fate === "passed_over" && (

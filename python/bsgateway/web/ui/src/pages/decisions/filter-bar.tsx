@@ -4,7 +4,6 @@ import { type Choice, Select } from "../../components/controls.tsx";
 import { useMe } from "../../lib/me.ts";
 import { type QueryPatch, useQuery } from "../../lib/url-state.ts";
 import { activeFilters, FILTERS, type FilterName } from "./filters.ts";
-import { words } from "./steps.ts";
 
 const YES_NO: readonly Choice[] = [
   ["", "Any"],
@@ -54,7 +53,7 @@ export function FilterBar(props: { filters: Filters | undefined }) {
     <section class="filters" aria-label="Filters">
       {select("tier", "Tier", choices(filters?.tiers, query.get("tier"), String))}
       {select("model", "Model", choices(filters?.models, query.get("model"), String))}
-      {select("reason", "Reason", choices(filters?.reasons, query.get("reason"), words))}
+      {select("reason", "Reason", choices(filters?.reasons, query.get("reason"), String))}
       {select("status", "Status", STATUS)}
       <details class="more-filters" open={active.some((name) => RARE.includes(name))}>
         <summary>More filters</summary>

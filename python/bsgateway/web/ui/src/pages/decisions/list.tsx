@@ -13,7 +13,6 @@ import { useMe } from "../../lib/me.ts";
 import { useQuery, withQuery } from "../../lib/url-state.ts";
 import { activeFilters } from "./filters.ts";
 import { outcomeText, servedBy } from "./outcome-text.ts";
-import { words } from "./steps.ts";
 import { useDecisions } from "./use-decisions.ts";
 
 /** The rows. Made anew for another `query`. */
@@ -110,7 +109,7 @@ function useColumns(zone: string, reasons: ReadonlyMap<string, string>): Column<
       value: ({ decision }) => decision.reason,
       cell: ({ decision }) => (
         <span class="nowrap" title={reasons.get(decision.reason)}>
-          {words(decision.reason)}
+          {decision.reason}
         </span>
       ),
     },

@@ -2,9 +2,12 @@ import type { DecisionDetail, LogRow } from "../../api.d.ts";
 import { Chips, Facts } from "../../components/facts.tsx";
 import { Moment } from "../../components/moment.tsx";
 import { Explained } from "../../components/status.tsx";
+import { nameOfApi } from "../../lib/apis.ts";
 import { count, microseconds, milliseconds, money, percent } from "../../lib/format.ts";
 import { OutcomeMark } from "./list.tsx";
-import { words } from "./steps.ts";
+
+/** What LiteLLM has in place of the hash of its master key. */
+const MASTER_KEY = "litellm_proxy_master_key";
 
 /** What was asked, by whom, and what the gateway made of it. */
 export function RequestFacts(props: { detail: DecisionDetail }) {
@@ -14,11 +17,17 @@ export function RequestFacts(props: { detail: DecisionDetail }) {
   return (
     <Facts
       facts={[
-        ["Endpoint", `${decision.call_type}${decision.stream ? ", streamed" : ""}`],
+        [
+          "API",
+          <span key="e" title={decision.call_type}>
+            {nameOfApi(decision.call_type)}
+            {decision.stream ? ", streamed" : ""}
+          </span>,
+        ],
         ["Asked for", <code key="a">{decision.original_model}</code>],
         ["Method", <Explained key="m" text={decision.method} doc={props.detail.method_doc} />],
-        ["Reason", <Explained key="r" text={words(decision.reason)} doc={props.detail.reason_doc} />],
-        ["Confidence", decision.confidence === null ? null : percent(decision.confidence)],
+        ["Reason", <Explained key="r" text={decision.reason} doc={props.detail.reason_doc} />],
+        ["Confidence", decision.llm_confidence === null ? null : percent(decision.llm_confidence)],
         ["Needs", decision.needs.length > 0 ? <Chips items={decision.needs} /> : "nothing special"],
         ["Ask", tokens(decision.ask_tokens, exact)],
         ["System prompt", tokens(decision.system_tokens)],
@@ -31,7 +40,7 @@ export function RequestFacts(props: { detail: DecisionDetail }) {
           "Asked of the routing in vain",
           decision.ignored.length > 0 ? <Chips items={decision.ignored} /> : null,
         ],
-        ["Key", caller.key_alias ?? caller.key_hash],
+        ["Key", caller.key_alias ?? (caller.key_hash === MASTER_KEY ? "master key" : caller.key_hash)],
         ["Team", caller.team_id],
         ["User", caller.user_id],
         ["End user", caller.end_user],

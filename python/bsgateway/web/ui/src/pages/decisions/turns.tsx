@@ -8,7 +8,6 @@ import { useMe } from "../../lib/me.ts";
 import { useQuery, withQuery } from "../../lib/url-state.ts";
 import { OutcomeMark } from "./list.tsx";
 import { servedBy } from "./outcome-text.ts";
-import { words } from "./steps.ts";
 import { inOrder, moveOf } from "./turn-order.ts";
 
 /** The conversation, request by request, with this one marked. */
@@ -89,7 +88,7 @@ function Turn(props: {
       </p>
       <p class="note">
         {decision.complexity_score === null ? "" : `score ${decision.complexity_score}, `}
-        <code>{servedBy(props.turn)}</code>, {words(decision.reason)}, <OutcomeMark row={props.turn} />
+        <code>{servedBy(props.turn)}</code>, {decision.reason}, <OutcomeMark row={props.turn} />
         {outcome?.cost == null ? "" : `, ${money(outcome.cost)}`}
       </p>
     </li>

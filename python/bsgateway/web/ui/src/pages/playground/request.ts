@@ -1,19 +1,5 @@
 import type { ExplainRequest } from "../../api.d.ts";
-
-export type CallType =
-  | "acompletion"
-  | "anthropic_messages"
-  | "aresponses"
-  | "atext_completion"
-  | "agenerate_content";
-
-export const FORMATS: readonly (readonly [CallType, string])[] = [
-  ["acompletion", "Chat completions"],
-  ["anthropic_messages", "Anthropic messages"],
-  ["aresponses", "Responses"],
-  ["atext_completion", "Completions"],
-  ["agenerate_content", "Gemini generateContent"],
-];
+import type { CallType } from "../../lib/apis.ts";
 
 /** What was typed: words of a user, or the body of a request. `broken` says that it looks like JSON and is none. */
 export type Typed =

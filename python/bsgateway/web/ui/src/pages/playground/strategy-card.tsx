@@ -7,7 +7,6 @@ import { Notice } from "../../components/status.tsx";
 import { TierTag } from "../../components/tier-tag.tsx";
 import { count, microseconds, money, percent } from "../../lib/format.ts";
 import { useMe } from "../../lib/me.ts";
-import { words } from "../decisions/steps.ts";
 
 const NAMES: Record<string, string> = {
   static: "static: weighted signals",
@@ -48,9 +47,9 @@ export function StrategyCard(props: { explained: ExplainedView }) {
                 ),
               ],
               ["Model", <code key="m">{decision.resolved_model}</code>],
-              ["Because", `${words(decision.reason)}: ${reason_doc}`],
+              ["Because", `${decision.reason}: ${reason_doc}`],
               ["Passed over", passedOver(decision.skipped)],
-              ["Confidence", decision.confidence === null ? null : percent(decision.confidence)],
+              ["Confidence", decision.llm_confidence === null ? null : percent(decision.llm_confidence)],
               [
                 "Verdict",
                 decision.llm_tier && `${decision.llm_tier} (${decision.llm_model ?? "the local model"})`,
@@ -69,9 +68,7 @@ export function StrategyCard(props: { explained: ExplainedView }) {
 }
 
 function passedOver(skipped: readonly { model: string; reason: string }[]): string | null {
-  return skipped.length === 0
-    ? null
-    : skipped.map(({ model, reason }) => `${model} (${words(reason)})`).join(", ");
+  return skipped.length === 0 ? null : skipped.map(({ model, reason }) => `${model} (${reason})`).join(", ");
 }
 
 function tokens(ask: number | null, all: number | null): string | null {

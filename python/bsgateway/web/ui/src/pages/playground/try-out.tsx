@@ -5,8 +5,9 @@ import { Select } from "../../components/controls.tsx";
 import { ErrorNote, Notice } from "../../components/status.tsx";
 import { announce } from "../../lib/announce.ts";
 import { ApiError } from "../../lib/api.ts";
+import { APIS, type CallType, nameOfApi } from "../../lib/apis.ts";
 import { useMe } from "../../lib/me.ts";
-import { type CallType, explainRequest, FORMATS, readTyped, type Typed } from "./request.ts";
+import { explainRequest, readTyped, type Typed } from "./request.ts";
 import { StrategyCard } from "./strategy-card.tsx";
 import { ask, useExplain } from "./use-explain.ts";
 
@@ -93,8 +94,8 @@ export function TryOut() {
           </span>
           {typed.kind === "body" && (
             <Select
-              label="Endpoint"
-              choices={[["", `Guess: ${nameOf(typed.guessed)}`], ...FORMATS]}
+              label="API"
+              choices={[["", `Guess: ${nameOfApi(typed.guessed)}`], ...APIS]}
               value={format}
               onChange={(value) => setFormat(value as CallType | "")}
             />
@@ -181,12 +182,8 @@ function useSpoken(explained: readonly Explained[], isBusy: boolean): void {
   }, [text, isBusy]);
 }
 
-function nameOf(format: CallType): string {
-  return FORMATS.find(([value]) => value === format)?.[1] ?? format;
-}
-
 function readAs(typed: Typed): string {
-  if (typed.kind === "body") return `Read as a body for ${nameOf(typed.guessed)}.`;
+  if (typed.kind === "body") return `Read as a body for ${nameOfApi(typed.guessed)}.`;
   if (typed.kind === "empty")
     return "A JSON object is read as the body of a request, anything else as a user's words.";
   return typed.broken === null
