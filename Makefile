@@ -156,10 +156,11 @@ reference: $(CORE) ## write docs/reference.md and the made parts of other pages 
 	$(BIN)/python docs/make_reference.py > docs/reference.md
 	$(BIN)/python docs/make_pages.py
 
-wheels: $(CORE) $(RELEASE_PACKAGES) ## build the sdist and the wheels that this machine can build, check them, serve from each
+wheels: $(PAGES) $(RELEASE_PACKAGES) ## build the sdist and the wheels that this machine can build, check them, serve from each (ARGS=--twice)
 	$(RELEASE)/bin/python packaging/wheels.py $(ARGS)
 
-wheels-e2e: $(CORE) $(RELEASE_PACKAGES) ## the end-to-end tests with the pure and the compiled wheel, installed (after `make wheels`)
+wheels-e2e: $(RELEASE_PACKAGES) ## the end-to-end tests with the pure and the compiled wheel of dist/, installed (ARGS="--core twin")
+	@test -f dist/SHA256SUMS || $(MAKE) wheels ARGS=
 	$(RELEASE)/bin/python packaging/suite.py $(ARGS)
 
 docs: $(RELEASE_PACKAGES) ## build the documentation into site/, and check it

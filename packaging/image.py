@@ -99,8 +99,8 @@ def tool(name: str) -> str:
 
 
 def compose_command() -> list[str]:
-    """The Compose program: one of `make`'s Go tools, which takes the name of its package, or that of Docker."""
-    built = ROOT / ".venv" / "go" / "cmd"
+    """The Compose program: one of `make`'s Go tools, or that of Docker."""
+    built = ROOT / ".venv" / "go" / "docker-compose"
     if given := os.environ.get("BSGATEWAY_COMPOSE"):
         return [given]
     if built.exists():

@@ -90,7 +90,7 @@ def build(tree: Path, target: Target, rust: Rust, work: Path) -> Path:
         "CARGO_TARGET_DIR": str(work / "target"),
         "RUSTC": rust.rustc,
         # Messages of panics name source files: they shall be called alike wherever this is built.
-        "RUSTFLAGS": f"--remap-path-prefix={tree}={PREFIX}",
+        "RUSTFLAGS": f"--remap-path-prefix={tree}={PREFIX} --remap-path-prefix={home}={PREFIX}/cargo",
         "ZIG_GLOBAL_CACHE_DIR": str(work / "zig"),
     }
     command = ["maturin", "build", "--release", "--locked", "--zig", "--target", target.triple, "--out", str(out)]

@@ -45,6 +45,7 @@ def wheels(folder: Path) -> dict[str, Path]:
 def suite(core: str, wheel: Path, python: str, arguments: list[str]) -> int:
     """Run the tests with `wheel`; pytest's exit code."""
     with tempfile.TemporaryDirectory(prefix="bsgateway-e2e-") as name:
+        Path(name).chmod(0o755)  # a test serves as a user without rights
         interpreter = environments.create(Path(name) / "env", python)
         environments.install_listed(interpreter, REQUIREMENTS, wheel)
         env = {name: value for name, value in environments.without_cargo().items() if name != "BSGATEWAY_PURE"}
