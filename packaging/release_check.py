@@ -83,7 +83,7 @@ def steps(site: Path, tag: str | None) -> list[Step]:
             "lock", "requirements/ is what pyproject.toml asks for", [PYTHON, f"{HERE}/lock.py", "check", "--offline"]
         ),
         Step("crates", "licences and origins of the crates", [*script, f"{HERE}/audit.py", "--offline"]),
-        Step("licences", "the licences of the crates are those in the wheel", [*script, f"{HERE}/crates.py", "--check"]),
+        Step("licences", "licences of the crates, as the wheel has them", [*script, f"{HERE}/crates.py", "--check"]),
         Step("workflows", "actionlint, zizmor, schemas, pins", [*script, f"{HERE}/workflows.py"]),
         Step("image", "Dockerfile, docker-compose.yml", [*script, f"{HERE}/image.py", "check"]),
         Step("chart", "lint, schemas of Kubernetes, policies", [*script, f"{HERE}/chart.py", "check"]),

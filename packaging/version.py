@@ -40,9 +40,10 @@ def disagreements(cargo: str, changelog: str, chart: str | None, tag: str | None
     if tag is not None and not DATE.fullmatch(when):
         yield f"CHANGELOG.md: {version} is to be released and has no date: `## {version} (2026-01-31)`"
     if chart is not None:
-        found = re.search(r"^appVersion: *[\"']?([^\s\"']+)", chart, re.M)
-        if found is None or found[1] != version:
-            yield f"Chart.yaml: appVersion is {found[1] if found else None}, the version in Cargo.toml {version}"
+        for key in ("version", "appVersion"):
+            found = re.search(rf"^{key}: *[\"']?([^\s\"']+)", chart, re.M)
+            if found is None or found[1] != version:
+                yield f"Chart.yaml: {key} is {found[1] if found else None}, the version in Cargo.toml {version}"
 
 
 def main() -> int:

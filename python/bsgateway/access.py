@@ -98,9 +98,14 @@ class Access:
 
     async def refused_by_url(self, key: UserAPIKeyAuth, data: Mapping[str, Any]) -> str | None:
         """The model that a request names in its URL alone, if `key` may not use it; else None."""
-        if (permits := self._permits()) is None or (name := permits.named_by_url(data)) is None:
+        if (permits := self._permits()) is None:
             return None
-        return None if await self.refusal(key, name, data) is None else str(name)
+        try:
+            name: str | None = permits.named_by_url(key, data)
+        except Exception as error:
+            self._reason(error)
+            return str(data.get("model"))
+        return name if name is not None and await self.refusal(key, name, data) is not None else None
 
     async def over_budget(self, key: UserAPIKeyAuth, model: str, data: Mapping[str, Any]) -> bool:
         """Whether a budget for `model` is used up. For a name that stands for one model: LiteLLM lets a key use it that

@@ -86,7 +86,7 @@ def demo(config: Path, state: Path, port: int | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_CONFIG)
+@click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_CONFIG, envvar="BSGATEWAY_CONFIG")
 @click.option("--print", "show", is_flag=True, help="Show the complete configuration that LiteLLM gets.")
 @click.option("--schema", is_flag=True, help="Show the JSON Schema of gateway.yaml, for editors, and stop.")
 @json_option

@@ -176,7 +176,7 @@ def explained(what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        raise StoreError(f"{what}: {error}") from error
+        raise type(error)(f"{what}: {error}") from error  # whether it is of another version is to be known
     except asyncio.TimeoutError:
         raise StoreError(f"{what}: no answer in time: {remedy}") from None
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:

@@ -63,7 +63,7 @@ class Routed:
     """A request that was routed: `body` is to be sent, `decision` says to whom and why.
 
     Made by `Running.route`. What came of it goes into the log at the end of that block: an answer that `answered` or
-    `streamed` was given, else the error that ended the block. Nothing here raises.
+    `streamed` was given, else the error that ended the stream or the block. Nothing here raises.
     """
 
     def __init__(self, running: Running, body: dict[str, Any], decision: Decision, thread: str | None) -> None:
@@ -79,6 +79,7 @@ class Routed:
         self._began = time.perf_counter()
         self._ended: float | None = None
         self._first: float | None = None
+        self._broken: Exception | None = None
         self._read = Reading()
         self._served: str | None = None
         self._model: str | None = None
@@ -101,24 +102,29 @@ class Routed:
         OpenAI's chat completions tell tokens, and with them costs, only where `stream_options: {include_usage: true}`
         is in the body.
         """
-        async for event in events:
-            if self._first is None:
-                self._first = time.perf_counter()
-            self.answered(event, served)
-            yield event
+        try:
+            async for event in events:
+                if self._first is None:
+                    self._first = time.perf_counter()
+                self.answered(event, served)
+                yield event
+        except Exception as error:  # of the stream: whoever reads it raises none in here
+            self._broken = error
+            raise
 
     def _note(self, answer: Any, served: str | None) -> None:
-        self._ended = time.perf_counter()
+        self._ended, self._broken = time.perf_counter(), None
         self._read.see(answer)
         self._model = self._read.model or self._model
         self._served = served or self._running.served_by(answer) or self._served
 
     def _outcome(self, error: BaseException | None) -> Outcome | None:
         """What is to be logged at the end of the block; None if nothing was said of it."""
-        if self._ended is None and error is None:
-            return None
         decision, read = self.decision, self._read
-        if self._ended is None and error is not None:
+        failed = self._broken or (error if self._ended is None else None)
+        if failed is None and self._ended is None:
+            return None
+        if failed is not None:
             return Outcome(
                 decision_id=decision.decision_id,
                 completed_at=now(),
@@ -126,7 +132,7 @@ class Routed:
                 call_id=decision.caller.call_id,
                 served_group=decision.resolved_model,
                 latency_ms=(time.perf_counter() - self._began) * 1000,
-                **error_of(error),
+                **error_of(failed),
             )
         return Outcome(
             decision_id=decision.decision_id,
@@ -209,11 +215,14 @@ class Running:
         `body` is its JSON object; `call_type` says in which API's format: acompletion (chat completions),
         anthropic_messages, aresponses, atext_completion or agenerate_content. `caller` says who asks, for the log and
         so that no two users share a conversation; with a `session_id`, that is the conversation. `without` are models
-        that this caller may not use. `logged`: whether anything of it goes into the log.
+        that are not to be chosen: not those that `body` names itself, nor, where none is left, that of the fallback
+        tier, for the reason `no_candidate`. `logged`: whether anything of it goes into the log.
 
-        Raises ValueError for another call type and for a body without a model, GatewayError outside of the block of
-        this object. Whatever else goes wrong inside, the request goes on, to the fallback tier.
+        Raises ValueError for another call type and for a body without a model, TypeError for what is no body, caller or
+        collection of names, GatewayError outside of the block of this object. Whatever else goes wrong inside, the
+        request goes on, to the fallback tier.
         """
+        _check_kinds(body, caller, without)
         if self._state != "open":
             raise GatewayError("route() belongs into the block of `async with Running(...)`")
         routed = await self._routed(dict(body), call_type, caller, without, logged)
@@ -365,6 +374,17 @@ class Running:
     async def _meanwhile(self) -> None:
         """Follow the model file and keep the local LLM ready. Until it is cancelled."""
         await asyncio.gather(models.watch(lambda: self.gateway.model_file), self._keeper.run())
+
+
+def _check_kinds(body: object, caller: object, without: object) -> None:
+    """Raises TypeError. Said before anything is decided: later, each would pass for trouble of our own."""
+    for name, value, kind, wanted in (
+        ("body", body, Mapping, "a mapping, the JSON object of the request"),
+        ("caller", caller, Caller, 'a bsgateway.Caller, such as Caller(user_id="u7")'),
+        ("without", without, Collection, 'names of models, such as ["large"]'),
+    ):
+        if not isinstance(value, kind) or (name == "without" and isinstance(value, str)):
+            raise TypeError(f"route(): {name} has to be {wanted}, and is a {type(value).__name__}")
 
 
 async def _nothing() -> None:

@@ -222,7 +222,11 @@ def check_destination(model: str, data: Mapping[str, Any]) -> None:
     the model that `auto` stands for would send the key of any other to an address of the client's. Where the operator
     allows it for all models, a client has to bring a key of its own.
     """
-    said = _CLIENTS_OWN.intersection(data) | _PROVIDER.intersection(_sent(data))
+    said = _CLIENTS_OWN.intersection(data)
+    sent = _sent(data)
+    if sent:  # an address that LiteLLM itself has added since, out of a team's `model_config`, is the operator's
+        said = (said | _PROVIDER).intersection(sent)
+    said = frozenset(name for name in said if data.get(name) is not None)
     if not said:
         return
     anywhere = (proxy.general_settings or {}).get("allow_client_side_credentials") is True and bool(data.get("api_key"))
@@ -249,15 +253,25 @@ def check_destinations_of_fallbacks(data: Mapping[str, Any]) -> None:
             check_destination(name, {**target, "proxy_server_request": {"body": target}})
 
 
-def named_by_url(data: Mapping[str, Any]) -> str | None:
+def named_by_url(key: UserAPIKeyAuth, data: Mapping[str, Any]) -> str | None:
     """The model of the request `data`, if it stands in its URL (`/engines/NAME/chat/completions`, `?model=NAME`) and
     not in its body: LiteLLM checks the one of the body, and calls this one."""
     name = data.get("model")
-    if not isinstance(name, str) or name == _sent(data).get("model"):
+    sent = _sent(data).get("model")
+    if not isinstance(name, str) or name == sent or (isinstance(sent, str) and name in _alias_targets(key, sent)):
         return None
     request = data.get("proxy_server_request")
     url = request.get("url") if isinstance(request, Mapping) else None
-    return name if isinstance(url, str) and (name in unquote(url) or name in unquote_plus(url)) else None
+    if not isinstance(url, str):
+        return None
+    where = url.partition("://")[2].partition("/")[2]  # the name of the host may well hold that of a model
+    return name if name in unquote(where) or name in unquote_plus(where) else None
+
+
+def _alias_targets(key: UserAPIKeyAuth, name: str) -> list[object]:
+    """What LiteLLM makes of a name before callbacks run: it has checked that, and who may use it may use these."""
+    tables = (litellm.model_alias_map, key.aliases, key.team_model_aliases)
+    return [table.get(name) for table in tables if isinstance(table, Mapping)]
 
 
 def lacks_needed_price(model: str) -> bool:

@@ -324,7 +324,8 @@ def create_app() -> Any:
 
     from . import host
 
-    if multiprocessing.parent_process() is not None and hasattr(signal, "SIGHUP"):
+    is_one_of_several = multiprocessing.parent_process() is not None
+    if is_one_of_several and hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the parent, whose terminal may be this one's too
     logs.configure(load_config(host.config_path()).routing.telemetry)
     inner = app.router.lifespan_context
@@ -335,7 +336,8 @@ def create_app() -> Any:
             from .hook import handler
 
             handler.lifecycle.ensure_running()
-            shutdown.announce_first(handler.lifecycle.drain, shutdown.delay_from_environment())
+            seconds = shutdown.delay_from_environment()
+            shutdown.announce_first(handler.lifecycle.drain, seconds, hurries=not is_one_of_several)
             await _warm_up()
             _spare_the_collector()
             yield state

@@ -18,8 +18,10 @@ def delay_from_environment() -> float:
     return float(os.environ.get(VARIABLE) or 0)
 
 
-def announce_first(told: Callable[[], None], seconds: float) -> None:
-    """From now on SIGTERM calls `told`, and does what it did before `seconds` later; at once when it comes again.
+def announce_first(told: Callable[[], None], seconds: float, *, hurries: bool = True) -> None:
+    """From now on SIGTERM calls `told`, and does what it did before `seconds` later; when it comes again, at once if
+    `hurries`, else nothing: who signals all processes of a service, as systemd does, tells a worker twice, by itself
+    and by the worker's supervisor.
 
     To be called in the event loop of a server that stops by a signal handler, as uvicorn does, once it has that.
     Elsewhere than in the main thread, and where SIGTERM has no handler, nothing is done.
@@ -36,9 +38,9 @@ def announce_first(told: Callable[[], None], seconds: float) -> None:
         nonlocal is_told
         again, is_told = is_told, True
         told()
-        if again or seconds <= 0:
+        if seconds <= 0 or (again and hurries):
             before(number, frame)
-        else:
+        elif not again:
             # Not call_later right away: the loop may be asleep, and a signal does not wake all loops.
             loop.call_soon_threadsafe(loop.call_later, seconds, before, number, None)
 

@@ -55,6 +55,7 @@ async def allowed(**said: Any) -> list[str]:
     [
         ({}, [*MODELS]),
         ({"api_key": "sk-of-the-client"}, [*MODELS]),
+        ({"api_base": None, "custom_llm_provider": None}, [*MODELS]),  # as clients write what they do not say
         ({"metadata": {"api_base": EVIL}, "langfuse_host": EVIL}, [*MODELS]),  # no destinations of the call
         ({"api_base": EVIL}, ["opened"]),
         ({"api_base": "https://eu.example/v1"}, ["opened", "regional"]),
@@ -79,6 +80,16 @@ async def test_leave_for_all_models_takes_a_key_of_the_clients_own(name: str, mo
     assert "small" not in await allowed(**{name: EVIL})
     assert "small" not in await allowed(**{name: EVIL, "api_key": ""})
     assert await allowed(**{name: EVIL, "api_key": "sk-of-the-client"}) == [*MODELS]
+
+
+async def test_an_address_of_the_operators_own_goes_everywhere() -> None:
+    """LiteLLM puts the address and key of a team's `model_config` into a request, after it has noted what was sent."""
+    ours = {"api_base": "https://team.example/v1", "api_key": "sk-of-the-team"}
+    data = {"model": "auto", **ours, "proxy_server_request": {"body": {"model": "auto"}}}
+    whose = UserAPIKeyAuth(api_key="sk-one")
+    assert [await Access().refusal(whose, model, data) for model in MODELS] == [None, None, None]
+    unsaid = {"model": "auto", **ours}  # nobody noted what was sent: then it counts as the client's
+    assert await Access().refusal(whose, "small", unsaid) is Reason.NOT_ALLOWED
 
 
 async def test_the_error_says_what_is_not_allowed() -> None:

@@ -25,6 +25,7 @@ from bsgateway.gateway import Gateway
 from bsgateway.hook import GatewayCallback
 from builders import until
 from ollama_api.scripted import MODEL, ScriptedOllama, gives, says
+from ollama_api.server import Behaviour, Exchange
 
 from .conftest import REFERENCE
 
@@ -96,11 +97,27 @@ async def test_a_word_that_is_no_tier_is_none(callback: GatewayCallback, judge: 
     assert await sent_to(callback, "What is 1 + 1?") == TIERS["simple"], "the static score takes its place"
 
 
+def packed(then: Behaviour) -> Behaviour:
+    """The JSON of `then`, packed although it was asked for as it is."""
+
+    async def answer(exchange: Exchange) -> None:
+        async def send_json(status: int, said: Any) -> None:
+            data = gzip.compress(msgspec.json.encode(said))
+            await exchange.send(status, data, content_encoding="gzip", content_type="application/json")
+
+        exchange.send_json = send_json
+        await then(exchange)
+
+    return answer
+
+
 async def test_an_answer_that_is_a_bomb_is_not_unpacked(callback: GatewayCallback, judge: ScriptedOllama) -> None:
     judge.behave = gives(gzip.compress(bytes(1 << 26)), content_encoding="gzip", content_type="application/json")
     began = time.monotonic()
     assert await sent_to(callback, "What is 1 + 1?") == TIERS["simple"]
     assert time.monotonic() - began < 5.0
+    judge.behave = packed(says("complex"))
+    assert await sent_to(callback, "What is 1 + 3?") == TIERS["simple"], "a packed answer is not read"
     judge.behave = gives(b"[" * 1_000_000, content_type="application/json")
     assert await sent_to(callback, "What is 1 + 2?") == TIERS["simple"]
 

@@ -4,10 +4,8 @@ with."""
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from bsgateway.telemetry.families import FAMILIES
 from e2e.clients import ENDPOINTS, GROUPS, PROMPTS, http, send
-from e2e.gateways import KEY, START_SECONDS, Gateway, start_serve, write_config
+from e2e.gateways import KEY, Gateway, start_serve, write_config
 from e2e.records import until
 from e2e.upstream import Upstream
 
@@ -40,19 +38,10 @@ def workers(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
     config = write_config(directory, upstream, unknown_models="leave", session={"enabled": False})
     running = start_serve(config, directory / "state", upstream, "--workers", "2")
     try:
-        until = time.monotonic() + START_SECONDS
-        while len(pids(running)) < 2:  # it is ready when the first worker is
-            assert time.monotonic() < until, running.said()
-            time.sleep(0.1)
+        running.wait_for_workers(2)
         yield running
     finally:
         running.kill()
-
-
-def pids(gateway: Gateway) -> set[int]:
-    """The workers that have run a callback: each does once in its own start."""
-    seen = gateway.config.with_name("probe.jsonl")
-    return {json.loads(line)["pid"] for line in seen.read_text().splitlines()} if seen.exists() else set()
 
 
 def scraped(gateway: Gateway, **headers: str) -> httpx.Response:
@@ -195,7 +184,7 @@ async def test_what_a_killed_worker_has_counted_stays(workers: Gateway) -> None:
         return [round(total(text, f"bsgateway_{name}"), 9) for name in counted]
 
     before = numbers(scraped(workers).text)
-    victim = min(pids(workers))
+    victim = min(workers.workers())
     assert of_worker(place, victim, "gauge_live*")
     os.kill(victim, signal.SIGKILL)
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +17,8 @@ from bsgateway.core import core
 from bsgateway.learn.promotion import accept
 from bsgateway.models import install
 from e2e.clients import Reply, new_request_id, send
-from e2e.gateways import START_SECONDS, Gateway, start_serve, write_config
+from e2e.gateways import Gateway, start_serve, write_config
 from e2e.records import probed, until
-from e2e.test_workers import pids
 from e2e.upstream import ANSWER, Upstream
 from model_files import model
 
@@ -41,10 +39,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
     config = write_config(directory, upstream, classifier={"strategy": "ml"})
     running = start_serve(config, state, upstream, "--workers", "2")
     try:
-        latest = time.monotonic() + START_SECONDS
-        while len(pids(running)) < 2:
-            assert time.monotonic() < latest, running.said()
-            time.sleep(0.1)
+        running.wait_for_workers(2)
         yield running
         running.stop()
     finally:

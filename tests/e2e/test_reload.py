@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,8 @@ import pytest
 import yaml
 
 from e2e.clients import ENDPOINTS, MAX_TOKENS, PROMPTS, http, new_request_id, send
-from e2e.gateways import START_SECONDS, Gateway, serving, start_litellm, start_serve, write_config
+from e2e.gateways import Gateway, serving, start_litellm, start_serve, write_config
 from e2e.records import Log, until
-from e2e.test_workers import pids
 from e2e.upstream import ANSWER, Plan, Upstream
 
 ROUTE = "/bsgateway/reload"
@@ -119,10 +117,7 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) ->
     directory = tmp_path_factory.mktemp("reload-workers")
     running = start_serve(write_config(directory, upstream), directory / "state", upstream, "--workers", "2")
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while len(pids(running)) < 2:  # it is ready when the first worker is
-            assert time.monotonic() < deadline, running.said()
-            time.sleep(0.1)
+        running.wait_for_workers(2)
         yield running
         running.stop()
     finally:
@@ -291,13 +286,13 @@ async def test_a_stream_in_flight_is_not_disturbed(operator: Operator) -> None:
 
 async def test_all_workers_follow_a_hangup(two_workers: Gateway) -> None:
     operator = Operator(two_workers)
-    before = pids(two_workers)
+    before = two_workers.workers()
     for change, model in ((simple_is_medium, "medium"), (lambda _: None, "small")):
         operator.edit(change)
         said = await operator.hang_up("routing.tiers.simple.model changed", times=2)
         assert said.count("reloaded by SIGHUP") == said.count("reloaded by another worker") == 1
         assert set(await asyncio.gather(*(operator.served("simple") for _ in range(20)))) == {model}
-    assert pids(two_workers) == before, "workers were started anew"
+    assert two_workers.workers() == before, "workers were started anew"
 
 
 async def test_no_request_fails_while_the_configuration_changes(two_workers: Gateway) -> None:

@@ -346,6 +346,41 @@ async def test_the_sdks_get_a_body_that_is_theirs(load: Load, upstream: Upstream
         assert outcome["cost"] == pytest.approx(gateway.models[call.group].price.of(*_tokens(call)))
 
 
+async def test_a_stream_that_breaks_off_is_a_failure_unless_it_is_asked_again(
+    load: Load, upstream: Upstream, postgres_dsn: str
+) -> None:
+    gateway, broken, again = load(), new_request_id(), new_request_id()
+    upstream.plan(broken, Plan(pause=1.0), "small")
+    base = f"{upstream.base_url}/small/v1"
+    async with (
+        openai.AsyncOpenAI(base_url=base, api_key=PROVIDER_KEY, max_retries=0, timeout=0.3) as client,
+        bsgateway.Running(gateway) as running,
+    ):
+
+        async def ask(routed: bsgateway.Routed, request_id: str) -> list[Any]:
+            sent = {**routed.body, **chat("simple", request_id), "model": "small", "stream": True}
+            return [event async for event in routed.streamed(await client.chat.completions.create(**sent))]
+
+        with pytest.raises((openai.APITimeoutError, httpx.ReadTimeout)) as caught:
+            async with running.route(chat("simple", broken)) as first:
+                await ask(first, broken)
+        async with running.route(chat("simple", broken)) as swallowed:
+            with pytest.raises(type(caught.value)):
+                await ask(swallowed, broken)
+        async with running.route(chat("simple", broken)) as second:
+            with pytest.raises(type(caught.value)):
+                await ask(second, broken)
+            assert len(await ask(second, again)) > 2
+        async with running.route(chat("simple", again)) as left:
+            async for _ in left.streamed(await client.chat.completions.create(**left.body, stream=True)):
+                break
+    for routed, status in ((first, "failure"), (swallowed, "failure"), (second, "success"), (left, "success")):
+        _, outcome = await rows(postgres_dsn, routed.decision)
+        assert outcome is not None
+        assert outcome["status"] == status
+        assert outcome["error_class"] == (type(caught.value).__name__ if status == "failure" else None)
+
+
 def _tokens(call: Any) -> tuple[int, int]:
     return call.prompt_tokens, call.completion_tokens
 
@@ -417,6 +452,13 @@ async def test_mistakes_of_the_application_are_told(load: Load) -> None:
             with pytest.raises(ValueError, match=r"not routed|no `model`"):
                 async with running.route(body, call_type):
                     pass
+        wrong: dict[str, Any]
+        for wrong in ({"body": [chat("simple")]}, {"caller": "u7"}, {"caller": None}, {"without": "large"}):
+            given = {"body": chat("simple"), **wrong}
+            with pytest.raises(TypeError, match=f"{next(iter(wrong))} has to be"):
+                async with running.route(**given):
+                    pass
+        assert running.gateway.failed_open == 0
         with pytest.raises(bsgateway.GatewayError, match="entered once"):
             await running.__aenter__()
 

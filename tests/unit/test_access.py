@@ -270,6 +270,49 @@ async def test_models_without_a_price_are_forbidden_where_the_operator_says_so(
     assert await Access().refusal(key(), "small", asked()) is None
 
 
+class TestNamesInUrls:
+    """LiteLLM checks the model of the body, and calls the one of the URL."""
+
+    @staticmethod
+    def called(url: str, model: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {"model": model, "proxy_server_request": {"url": url, "body": body}}
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://localhost:4000/engines/large/chat/completions",
+            "https://large.example/openai/deployments/l%61rge/chat/completions?api-version=1",
+            "http://localhost/v1/chat/completions?model=l%61rge",
+            "http://localhost/v1beta/models/large:generateContent",
+        ],
+    )
+    @pytest.mark.parametrize("body", [{}, {"model": "small"}, {"model": 3}], ids=str)
+    async def test_is_checked(self, url: str, body: dict[str, Any]) -> None:
+        access, data = Access(), self.called(url, "large", body)
+        assert await access.refused_by_url(key(models=["small"]), data) == "large"
+        assert await access.refused_by_url(key(models=["large"]), data) is None
+        assert access.errors == 0
+
+    @pytest.mark.parametrize("host", ["large", "large.example", "user:large@gateway.example:4000"])
+    async def test_the_host_names_no_model(self, host: str) -> None:
+        """An operator's own rule may put another model into the place of the one that was sent."""
+        data = self.called(f"http://{host}/v1/chat/completions", "large", {"model": "small"})
+        assert await Access().refused_by_url(key(models=["small"]), data) is None
+
+    @pytest.mark.parametrize("fields", [{"aliases": {"gpt": "large"}}, {"team_model_aliases": {"gpt": "large"}}])
+    async def test_what_litellm_checked_under_an_alias_is_not_checked_again(self, fields: dict[str, Any]) -> None:
+        data = self.called("http://gateway/large/v1/chat/completions", "large", {"model": "gpt"})
+        assert await Access().refused_by_url(key(models=["gpt"], **fields), data) is None
+        assert await Access().refused_by_url(key(models=["gpt"]), data) == "large"
+
+    async def test_what_cannot_be_looked_at_is_refused_and_raises_nothing(self) -> None:
+        broken: Any = object()
+        access = Access()
+        data = self.called("http://gateway/v1/chat/completions?model=large", "large", {"model": "gpt"})
+        assert await access.refused_by_url(broken, data) == "large"
+        assert access.errors == 1
+
+
 async def test_a_global_alias_does_not_stand_for_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(litellm, "model_alias_map", {"large": "small"})
     assert await refusals(key(models=["auto", "small"])) == [None, NO, NO]

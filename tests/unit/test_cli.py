@@ -328,6 +328,7 @@ def test_a_configuration_with_mistakes_is_one_error(command: list[str], config_f
 def test_the_configuration_may_come_from_the_environment(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BSGATEWAY_CONFIG", config)
     assert msgspec.json.decode(run("explain", "hi", "--json").stdout, type=Decision).tier == "simple"
+    assert json.loads(run("check", "--json").stdout)["file"] == config
 
 
 # Commands of the database

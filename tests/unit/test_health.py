@@ -189,6 +189,17 @@ async def test_it_is_not_ready_before_the_start_is_over_nor_once_it_is_told_to_s
         assert (await client.get(f"{READY}?exclude=log")).json()["status"] == "draining"
 
 
+async def test_a_log_that_could_not_be_made_takes_no_rows_and_nobody_waits_for_it(made: Callable[..., Worker]) -> None:
+    worker = made()
+
+    def broken() -> Pipeline:
+        raise ImportError("its parts are not installed")
+
+    worker.lifecycle.thread = LogThread(broken)
+    await worker.says(503, "log_full", "away", "failed")
+    assert (await worker.ask(f"{READY}?exclude=log")).status_code == 200
+
+
 async def test_a_log_whose_thread_has_ended_takes_no_rows(made: Callable[..., Worker]) -> None:
     worker = made()
     await worker.says(200, "ready", "reachable", "accepting")

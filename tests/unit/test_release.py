@@ -101,7 +101,7 @@ def test_the_versions_of_the_repository_agree(scripts: dict[str, ModuleType]) ->
 
 def test_a_release_has_its_version_everywhere_and_a_date(scripts: dict[str, ModuleType]) -> None:
     version = scripts["version"]
-    assert list(version.disagreements(CARGO, CHANGELOG, "appVersion: 1.2.3\n", "v1.2.3")) == []
+    assert list(version.disagreements(CARGO, CHANGELOG, "version: 1.2.3\nappVersion: 1.2.3\n", "v1.2.3")) == []
     assert version.sections(CHANGELOG)["1.2.3"] == ("2026-01-31", "- One.\n- Two.")
     unreleased = CHANGELOG.replace("2026-01-31", "unreleased")
     assert list(version.disagreements(CARGO, unreleased, None, None)) == []
@@ -109,8 +109,8 @@ def test_a_release_has_its_version_everywhere_and_a_date(scripts: dict[str, Modu
     assert "has no date" in undated
     (other,) = version.disagreements(CARGO, CHANGELOG, None, "v1.2.4")
     assert "the tag is v1.2.4" in other
-    (chart,) = version.disagreements(CARGO, CHANGELOG, 'appVersion: "1.2.2"\n', None)
-    assert "appVersion is 1.2.2" in chart
+    chart = list(version.disagreements(CARGO, CHANGELOG, 'version: 1.2.1\nappVersion: "1.2.2"\n', None))
+    assert ["version is 1.2.1" in chart[0], "appVersion is 1.2.2" in chart[1], len(chart)] == [True, True, 2]
     (missing,) = version.disagreements(CARGO.replace("1.2.3", "2.0.0"), CHANGELOG, None, None)
     assert "no section `## 2.0.0" in missing
 

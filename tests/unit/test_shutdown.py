@@ -50,6 +50,18 @@ async def test_a_second_signal_is_not_delayed(stopped: list[float]) -> None:
     assert len(stopped) == 1
 
 
+async def test_a_worker_that_is_told_twice_keeps_its_delay(stopped: list[float]) -> None:
+    told: list[float] = []
+    shutdown.announce_first(lambda: told.append(time.monotonic()), DELAY, hurries=False)
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    assert stopped == []
+    await until(lambda: stopped)
+    assert stopped[0] - told[0] >= DELAY
+    await asyncio.sleep(DELAY)
+    assert len(stopped) == 1
+
+
 @pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN])
 async def test_what_no_server_handles_stays_as_it_is(stopped: list[float], handler: signal.Handlers) -> None:
     signal.signal(signal.SIGTERM, handler)

@@ -69,9 +69,11 @@ class LogThread:
     def health(self) -> LogHealth | None:
         """How the log is; None before the start. Waits for nothing."""
         thread, pipeline = self._thread, self._pipeline
-        if thread is None or pipeline is None:
+        if thread is None or thread.ident is None:
             return None
-        return pipeline.health() if thread.is_alive() else DEAD
+        if not thread.is_alive():  # it may have ended before there was a pipeline
+            return DEAD
+        return None if pipeline is None else pipeline.health()
 
     def _tell(self, timeout: float) -> Future[int] | None:
         with self._lock:
