@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import signal
 import socket
 import subprocess
@@ -135,10 +136,13 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free: int = probe.getsockname()[1]
-        return free
+    """One that the system gives to nobody by itself: the gateway takes it seconds later, and by then a connection of
+    another program could have got it."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise GatewayError("no free port found between 20000 and 32000; choose one with --port")
 
 
 @contextlib.contextmanager

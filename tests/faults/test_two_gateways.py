@@ -188,7 +188,7 @@ async def test_what_a_load_balancer_is_told(pair: Pair, traffic: Traffic) -> Non
         words = "What is the capital of France? " * (WORDS // 31)
         await asyncio.gather(*(traffic.ask(0, f"{words}{number}") for number in range(PROBES)))
     assert sum(traffic.answered.values()) > before, "it goes on answering"
-    assert set(await probe(pair.second)) == {KEEPING}
+    await all_say(pair.second, KEEPING)  # it looks for the database every few seconds
     async with httpx.AsyncClient(base_url=pair.first.url, timeout=TIMEOUT) as nobody:
         assert (await nobody.get(f"{READY}?exclude=log")).status_code == 200
     await pair.let_in(True)

@@ -34,6 +34,7 @@ from redis_server import RedisServer, program
 pytestmark = pytest.mark.filterwarnings(  # LiteLLM's own, of its streams and of clients that it does not keep
     "ignore:Accessing the 'model_(computed_)?fields' attribute:DeprecationWarning",
     "ignore:Unclosed (connector|client session):ResourceWarning",
+    "ignore:unclosed (transport|<socket):ResourceWarning",
 )
 
 EXPLAINED = "x" * 200

@@ -189,7 +189,8 @@ async def test_a_dead_letter_is_written_again_as_the_page_says(
     await store.bury(record, "")
     page = (Path(__file__).parents[2] / "docs" / "log.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"```sql\n(BEGIN;.*?)```", page, re.DOTALL)
-    script = script.replace("\\x...", "\\x" + (await sql.fetchval("SELECT digest FROM routing_dead_letters")).hex())
+    assert script.count("\\x00") == 2
+    script = script.replace("\\x00", "\\x" + (await sql.fetchval("SELECT digest FROM routing_dead_letters")).hex())
     if isinstance(record, Texts):
         script = script.replace("routing_logs", "routing_texts").replace("- 'caller' || (mended -> 'caller')", "")
         await sql.execute(script)

@@ -49,7 +49,7 @@ TIERS = {
 }
 SECRET = "opossum"
 ASK = Request(f"What is an {SECRET}?")
-LATE = 0.25
+LATE = 2.0
 """Seconds by which a deadline may be missed on a machine that is busy. Without a time box these tests wait for ever."""
 
 
